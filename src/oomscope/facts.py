@@ -1,0 +1,420 @@
+"""Frozen records and table schemas: the nouns of the tool, with their units.
+
+Every time is UTC, aware, with microseconds. Every size is bytes, every length of time is seconds unless
+the name ends in ``_ms``. ``None`` means "not known", never "zero" and never "none".
+
+Small facts (a pod, an OOM kill, a gap) are frozen dataclasses. What comes by the million (requests, ALB rows,
+memory samples) is a Polars table with one of the ``*_SCHEMA`` below; ``empty(SCHEMA)`` makes a table without rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# --------------------------------------------------------------------------------------------- what we look at
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to investigate. Any part may be unknown; ``at`` is the time to look around (UTC)."""
+
+    namespace: str | None = None
+    workload: str | None = None
+    pod: str | None = None
+    container: str | None = None
+    at: datetime | None = None
+    pod_uid: str | None = None
+    cluster: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Half-open time span [start, end), UTC."""
+
+    start: datetime
+    end: datetime
+
+
+GapReason = Literal[
+    "off", "denied", "unreachable", "timed_out", "no_data", "too_late", "not_yet", "unparsable", "cut"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Evidence we wanted and do not have. ``fix`` is one line the user can act on."""
+
+    source: str  # kubernetes, events, kernel_log, app_log, alb, memory, restarts, alert, file
+    reason: GapReason
+    detail: str
+    query: str | None = None
+    window: Window | None = None
+    fix: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What was asked of a source, so that the reader can repeat it. ``text`` never holds a secret."""
+
+    source: str
+    text: str
+    window: Window | None = None
+    rows: int | None = None
+    bytes_read: int | None = None
+    seconds: float | None = None
+    cost_usd: float | None = None
+
+
+# ------------------------------------------------------------------------------------------ Kubernetes and kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Termination:
+    """One end of a container instance, as Kubernetes or a metric tells it.
+
+    ``source`` is ``pod.lastState``, ``pod.state``, ``kube-state-metrics`` or ``performance-log``.
+    ``exit_code`` above 128 means signal ``exit_code - 128``. CRI kubelets never set ``signal``.
+    """
+
+    source: str
+    exit_code: int | None = None
+    reason: str | None = None  # OOMKilled, Error, Completed, ContainerStatusUnknown ... or None
+    message: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    container_id: str | None = None  # 64 hex, no scheme
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFacts:
+    """One container of a pod. ``limit_bytes`` prefers the limit in force (status.resources) over the spec's."""
+
+    name: str
+    kind: Literal["container", "init", "ephemeral"] = "container"
+    image: str | None = None
+    container_id: str | None = None  # of the instance running now
+    running_since: datetime | None = None
+    waiting_reason: str | None = None
+    restart_count: int | None = None
+    limit_bytes: int | None = None
+    request_bytes: int | None = None
+    terminations: tuple[Termination, ...] = ()
+    command: tuple[str, ...] = ()  # command + args, to know a wrapper PID 1; never env
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """The part of a v1 Pod we may keep: no environment, no annotations, no volumes."""
+
+    namespace: str | None
+    name: str
+    uid: str | None = None
+    workload_kind: str | None = None
+    workload: str | None = None
+    pod_template_hash: str | None = None
+    node: str | None = None
+    pod_ips: tuple[str, ...] = ()
+    qos_class: str | None = None
+    phase: str | None = None
+    status_reason: str | None = None  # Evicted ...
+    status_message: str | None = None
+    created_at: datetime | None = None
+    deletion_at: datetime | None = None
+    grace_seconds: float | None = None
+    pod_limit_bytes: int | None = None
+    containers: tuple[ContainerFacts, ...] = ()
+    disruption_reason: str | None = None  # condition DisruptionTarget
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """Versions that change how far a reason can be trusted, and the room a node has."""
+
+    name: str
+    kernel_version: str | None = None
+    os_image: str | None = None
+    kubelet_version: str | None = None
+    container_runtime: str | None = None  # containerd://2.1.5
+    capacity_bytes: int | None = None
+    allocatable_bytes: int | None = None
+    conditions: tuple[str, ...] = ()  # conditions that are True, e.g. MemoryPressure
+
+
+@dataclass(frozen=True, slots=True)
+class EventFacts:
+    """One Kubernetes event, core/v1 or events.k8s.io/v1 alike. ``at`` is its last occurrence."""
+
+    at: datetime | None
+    reason: str
+    message: str
+    kind: str | None = None  # kind of the involved object
+    name: str | None = None
+    namespace: str | None = None
+    uid: str | None = None
+    field_path: str | None = None  # spec.containers{rails}
+    first_at: datetime | None = None
+    count: int = 1
+    component: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """One row of the kernel's "Tasks state" table. RSS in bytes (the kernel prints 4-KiB pages)."""
+
+    pid: int  # host pid, never joinable with a pid of a log
+    tgid: int | None
+    comm: str
+    rss_bytes: int
+    total_vm_bytes: int | None = None
+    anon_rss_bytes: int | None = None
+    oom_score_adj: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OomKill:
+    """One victim in the kernel log. ``at`` is None when the lines carry only seconds since boot.
+
+    ``uptime_s`` is that stamp. ``scope``: whose limit was hit, from ``oom_memcg`` (kubernetes.md 2.10):
+    container, pod, allocatable (/kubepods), node (global_oom), or unknown.
+    """
+
+    pid: int
+    comm: str
+    at: datetime | None
+    uptime_s: float | None = None
+    scope: Literal["container", "pod", "allocatable", "node", "unknown"] = "unknown"
+    constraint: str | None = None
+    oom_memcg: str | None = None
+    task_memcg: str | None = None
+    pod_uid: str | None = None  # canonical, with dashes
+    container_id: str | None = None
+    anon_rss_bytes: int | None = None
+    file_rss_bytes: int | None = None
+    shmem_rss_bytes: int | None = None
+    total_vm_bytes: int | None = None
+    oom_score_adj: int | None = None
+    usage_bytes: int | None = None
+    limit_bytes: int | None = None
+    group_kill: bool = False  # memory.oom.group line seen: all processes of the cgroup died
+    group_pids: tuple[int, ...] = ()
+    invoked_by: str | None = None  # the allocating task, not the victim
+    host: str | None = None
+    tasks: tuple[TaskRow, ...] = ()
+    raw: tuple[str, ...] = ()  # summary and Killed lines as read, for the report
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPoint:
+    """One state reading of kube-state-metrics or cAdvisor that is not a memory sample (labels already unwrapped)."""
+
+    metric: str  # last_terminated_reason, last_terminated_exitcode, last_terminated_timestamp, restarts, oom_events
+    at: datetime
+    value: float
+    namespace: str | None = None
+    pod: str | None = None
+    container: str | None = None
+    reason: str | None = None
+    pod_uid: str | None = None
+
+
+# --------------------------------------------------------------------------------------------------- application log
+
+CannotShow = Literal["lograge", "info_less", "untagged_threads", "no_rails_lines", "unfit", "unsynced"]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of a log was understood. ``share_closed`` = closed / opened among requests with Processing."""
+
+    lines: int = 0
+    recognised: int = 0
+    bytes: int = 0
+    opened: int = 0
+    closed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogStream:
+    """The log of one container instance (one life), after duplicates of the same lines were folded.
+
+    ``stream`` is the key used in the tables. ``shape`` says what kind of log it is; ``cannot_show`` is set, with
+    ``why`` and the one config line ``fix``, when requests in flight cannot be told from it.
+    """
+
+    stream: str
+    source: str  # file or log stream it came from
+    namespace: str | None = None
+    pod: str | None = None
+    container: str | None = None
+    container_id: str | None = None
+    pod_uid: str | None = None
+    node: str | None = None
+    envelope: str = "bare"  # bare cri docker kubectl fluentbit fluentd filter_log_events jsonl ...
+    shape: str = "unknown"  # rails_tagged rails_untagged lograge semantic ougai events sidekiq ...
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    coverage: Coverage = field(default_factory=Coverage)
+    cannot_show: CannotShow | None = None
+    why: str | None = None
+    fix: str | None = None
+    cut_tail: bool = False  # last line unfinished: a sign of sudden death
+    stop_seen_at: datetime | None = None  # graceful stop line (Gracefully stopping, Goodbye, Shutting down)
+    boot_seen_at: datetime | None = None
+    error_seen: str | None = None  # last fatal line of the process (NoMemoryError, [BUG], boot exception), shortened
+    also_in: tuple[str, ...] = ()  # other sources that held the same lines
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLife:
+    """One process inside a container instance: a single Puma, a master, a worker, a Sidekiq."""
+
+    stream: str
+    pid: int | None
+    role: Literal["single", "master", "worker", "sidekiq", "other"]
+    index: int | None = None
+    server: str | None = None  # puma 5.6.5, unicorn, sidekiq 7.3.2
+    booted_at: datetime | None = None
+    last_line_at: datetime | None = None
+    stopped_at: datetime | None = None
+    end: Literal["running", "graceful", "timeout_killed", "culled", "replaced", "reaped_sigkill", "unknown"] = (
+        "unknown"
+    )
+    threads_max: int | None = None
+    workers: int | None = None
+
+
+# State of one request as the log tells it, before any kill time is considered:
+#   completed   a Completed line (or its untagged Live form) was seen
+#   errored     ended by an exception block, without Completed
+#   open        Processing seen, nothing closed it by the end of its stream
+#   rack_level  Started only: answered by middleware or a mounted app, or not yet at the controller
+#   websocket   an upgraded connection
+#   superseded  cannot be open any more (thread count, age bound, id reused): see ``note``
+RequestState = Literal["completed", "errored", "open", "rack_level", "websocket", "superseded"]
+
+REQUEST_SCHEMA: dict[str, str] = {
+    "stream": "str",
+    "pod": "str",
+    "container_id": "str",
+    "pid": "int",
+    "thread": "str",
+    "request_id": "str",
+    "trace_id": "str",  # normalised: Root=1-8hex-24hex, when the log carries it
+    "method": "str",
+    "path": "str",  # without the query
+    "query": "str",  # redacted unless --show-params
+    "endpoint": "str",  # Controller#action or None
+    "format": "str",
+    "client": "str",
+    "params": "str",  # the Parameters text as JSON where it could be read; redacted; at most 4 KiB
+    "params_bytes": "int",  # length of the original Parameters text
+    "started_at": "time",
+    "processing_at": "time",
+    "ended_at": "time",  # None while open
+    "state": "str",
+    "status": "int",
+    "duration_ms": "float",
+    "view_ms": "float",
+    "db_ms": "float",
+    "gc_ms": "float",
+    "allocations": "int",  # process-wide counter, see inference.md 0.3
+    "mem_bytes": "int",  # per-thread bytes where the app logs them
+    "exception": "str",
+    "note": "str",
+    "line": "int",  # 1-based line of the start in its source
+    "raw": "str",  # the start line as read (redacted), kept for requests that are not closed
+}
+
+JOB_SCHEMA: dict[str, str] = {
+    "stream": "str",
+    "pod": "str",
+    "container_id": "str",
+    "pid": "int",
+    "thread": "str",
+    "adapter": "str",  # active_job sidekiq solid_queue good_job delayed_job resque
+    "job_class": "str",
+    "job_id": "str",
+    "queue": "str",
+    "args": "str",  # redacted
+    "enqueued_at": "time",
+    "started_at": "time",
+    "ended_at": "time",
+    "state": "str",  # completed failed open superseded enqueued
+    "duration_ms": "float",
+    "note": "str",
+    "line": "int",
+    "raw": "str",
+}
+
+# --------------------------------------------------------------------------------------------------------- ALB, memory
+
+ACCESS_SCHEMA: dict[str, str] = {
+    "time": "time",  # the response was made; for ws/wss the connection closed
+    "created_at": "time",  # request_creation_time: the ALB had the request
+    "type": "str",
+    "elb": "str",
+    "client": "str",
+    "client_port": "int",
+    "target_ip": "str",
+    "target_port": "int",
+    "request_processing_s": "float",  # -1 -> None
+    "target_processing_s": "float",
+    "response_processing_s": "float",
+    "elb_status": "int",
+    "target_status": "int",  # "-" -> None
+    "received_bytes": "int",
+    "sent_bytes": "int",
+    "method": "str",
+    "host": "str",
+    "path": "str",
+    "query": "str",  # redacted unless --show-params
+    "protocol": "str",
+    "user_agent": "str",
+    "trace_id": "str",  # Root=1-8hex-24hex
+    "target_group": "str",
+    "actions": "str",
+    "error_reason": "str",
+    "conn_trace_id": "str",
+    "source": "str",
+    "line": "int",
+}
+
+MEMORY_SCHEMA: dict[str, str] = {
+    "at": "time",
+    "namespace": "str",
+    "pod": "str",
+    "container": "str",
+    "container_id": "str",
+    "working_set_bytes": "int",
+    "usage_bytes": "int",
+    "rss_bytes": "int",
+    "cache_bytes": "int",
+    "limit_bytes": "int",
+    "source": "str",
+}
+
+
+def polars_schema(schema: dict[str, str]) -> dict[str, pl.DataType | type[pl.DataType]]:
+    """The Polars types of one of the schemas above (Polars is imported only here, it costs start-up time)."""
+    import polars as pl
+
+    kinds: dict[str, pl.DataType | type[pl.DataType]] = {
+        "str": pl.String,
+        "int": pl.Int64,
+        "float": pl.Float64,
+        "time": pl.Datetime("us", "UTC"),
+    }
+    return {name: kinds[kind] for name, kind in schema.items()}
+
+
+def empty(schema: dict[str, str]) -> pl.DataFrame:
+    """A table of that schema without rows."""
+    import polars as pl
+
+    return pl.DataFrame(schema=polars_schema(schema))
