@@ -1,0 +1,1 @@
+"""Pure analysis: evidence bundle in, Report document out. No clock, environment, network or files."""
