@@ -33,7 +33,7 @@ class NoKillFound(UserError):
     exit_code = EXIT_NO_KILL
 
 
-class Unreadable(UserError):
+class UnreadableError(UserError):
     """Evidence needed for any report could not be read, or a required source failed (exit 4)."""
 
     exit_code = EXIT_UNREADABLE

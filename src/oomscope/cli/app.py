@@ -1,0 +1,91 @@
+"""The command tree. A command is one module with a function ``command``; adding one is one line in ``COMMANDS``."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+# name, module, panel in --help
+COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("investigate", "oomscope.cli.investigate", "Investigate"),
+    ("explain", "oomscope.cli.explain", "Investigate"),
+    ("list", "oomscope.cli.list_kills", "Investigate"),
+    ("demo", "oomscope.cli.demo", "Investigate"),
+    ("collect", "oomscope.cli.collect", "Save and replay"),
+    ("report", "oomscope.cli.report", "Save and replay"),
+    ("schema", "oomscope.cli.schema", "Save and replay"),
+)
+
+HELP = """Tells you which request killed your Rails pod.
+
+Without a command, `oomscope POD` means `oomscope investigate POD`. It only reads; it changes nothing.
+"""
+
+
+class DefaultGroup(TyperGroup):
+    """A group whose missing command means ``investigate``, as in ``oomscope web-7c9d5b7c6f-x2x9k``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put ``investigate`` in front of anything that is neither a command nor an option of the group."""
+        if args and args[0] not in self.commands and args[0] not in _GROUP_OPTIONS:
+            args = ["investigate", *args]
+        return super().parse_args(ctx, expand_from(args))
+
+
+_GROUP_OPTIONS = ("--help", "-h", "--install-completion", "--show-completion", "--version", "-V")
+
+
+def expand_from(args: list[str]) -> list[str]:
+    """``--from a b c`` as ``--from a --from b --from c``: shells expand globs into several words."""
+    out: list[str] = []
+    collecting = False
+    for arg in args:
+        if arg == "--from":
+            collecting = True
+            continue
+        if collecting and not (arg.startswith("-") and arg != "-"):
+            out += ["--from", arg]
+            continue
+        if collecting and (not out or out[-2:-1] != ["--from"]):
+            out.append("--from")  # no value: let the parser complain in its own words
+        collecting = False
+        out.append(arg)
+    if collecting and out[-2:-1] != ["--from"]:
+        out.append("--from")
+    return out
+
+
+def build() -> typer.Typer:
+    """The Typer application with every command of ``COMMANDS``."""
+    app = typer.Typer(
+        cls=DefaultGroup,
+        help=HELP,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_root)
+    for name, module, panel in COMMANDS:
+        command = importlib.import_module(module).command
+        app.command(name, rich_help_panel=panel, no_args_is_help=False)(command)
+    return app
+
+
+def _root() -> None:
+    pass
+
+
+_root.__doc__ = HELP
+
+
+def invoke(args: list[str]) -> int:
+    """Run the tree on ``args``; the exit code of the command, 2 for wrong usage, 130 when interrupted."""
+    try:
+        typer.main.get_command(build()).main(args=args, prog_name="oomscope")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0
