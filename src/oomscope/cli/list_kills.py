@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
