@@ -17,6 +17,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("collect", "oomscope.cli.collect", "Save and replay"),
     ("report", "oomscope.cli.report", "Save and replay"),
     ("schema", "oomscope.cli.schema", "Save and replay"),
+    ("config", "oomscope.cli.config", "Set up"),
 )
 
 HELP = """Tells you which request killed your Rails pod.
