@@ -1,0 +1,332 @@
+"""What sets the suspect's bad requests apart from its ordinary ones: "7 of 7 had `limit=0`; 2 % of others do".
+
+Every trait (a parameter and its value, an id in the path, a client, a body size ...) is tested one-sided with the
+hypergeometric law against the endpoint's ordinary requests, corrected (Sidak) for every value the trait could have
+taken and for every trait looked at. A trait that says nothing once a better one is known is dropped. Values come
+already redacted, equal tokens compare equal; nothing here undoes that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy.stats import hypergeom, poisson
+
+from oomscope.analyze.traits import ABSENT, Feature, Value, read_traits
+from oomscope.report import Distinguishing
+from oomscope.units import format_bytes
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ALPHA = 0.01  # after correction: one false trait in a hundred incidents
+MIN_ORDINARY = 8  # fewer ordinary requests cannot say what is ordinary
+MIN_SHARE = 0.5  # a trait must cover at least half of the suspect requests ...
+MIN_GAP = 0.4  # ... and be this much commoner among them than among the others
+MAX_ORDINARY = 2000  # rows looked at; more add nothing but time
+MAX_SUSPECT = 300
+LONE_REQUESTS = 3  # up to this many suspects, repetition cannot be tested (see ``_lone``)
+LONE_AGE_FACTOR = 5.0
+LONE_LATER = 3
+
+Form = Literal["value", "present", "absent", "at_least"]
+_FORM_RANK: dict[Form, int] = {"value": 0, "present": 1, "at_least": 2, "absent": 3}
+_KIND_RANK = {"param": 0, "path_id": 1, "body_size": 2, "format": 3, "user_agent": 4, "client": 5}
+
+
+@dataclass(frozen=True, slots=True)
+class _Trait:
+    """One testable statement about a request, with the suspect and ordinary rows it holds for and is known for."""
+
+    feature: Feature
+    form: Form
+    value: str | None
+    hits: frozenset[int]
+    known: frozenset[int]
+    base_hits: frozenset[int]
+    base_known: frozenset[int]
+    tried: int = 1  # how many statements of this feature were looked at
+    log_p: float = field(default=0.0)
+
+    @property
+    def base_share(self) -> float:
+        return len(self.base_hits) / len(self.base_known)
+
+
+def distinguish(
+    suspect: pl.DataFrame, ordinary: pl.DataFrame, *, limit: int = 3
+) -> tuple[Distinguishing, ...]:
+    """The few traits that tell the suspect endpoint's bad requests from its ordinary ones, most telling first.
+
+    Both tables have the columns of ``REQUEST_SCHEMA`` (a missing one is "not known") and may carry ``received_bytes``
+    and ``user_agent`` from the ALB and ``age_s`` of requests in flight. Empty when nothing stands out, or when there
+    are too few ordinary requests to say what is ordinary.
+    """
+    ordinary = _thin(ordinary, MAX_ORDINARY)
+    suspect = suspect.head(MAX_SUSPECT)
+    if suspect.is_empty() or ordinary.height < MIN_ORDINARY or limit < 1:
+        return ()
+    columns = read_traits(suspect, ordinary)
+    traits = _significant(columns)
+    chosen = _smallest_description(traits, limit) or _repeated_ids(columns, limit)
+    if not chosen:
+        chosen = _lone(columns, suspect, ordinary, limit)
+    return tuple(_describe(trait) for trait in chosen)
+
+
+def _thin(table: pl.DataFrame, most: int) -> pl.DataFrame:
+    """Evenly spaced rows, so that the sample spans the whole baseline and is the same every time."""
+    return table if table.height <= most else table.gather_every(math.ceil(table.height / most))
+
+
+Columns = dict[Feature, tuple[Sequence[Value], Sequence[Value]]]
+
+
+def _significant(columns: Columns) -> list[_Trait]:
+    tested = [trait for feature, (bad, good) in columns.items() for trait in _candidates(feature, bad, good)]
+    features = len({trait.feature for trait in tested})
+    corrected = [replace(trait, log_p=_log_p(trait, trait.tried * features)) for trait in tested]
+    return [trait for trait in corrected if trait.log_p <= math.log(ALPHA) and _tells(trait)]
+
+
+def _tells(trait: _Trait) -> bool:
+    share = len(trait.hits) / len(trait.known)
+    return share >= MIN_SHARE and share - trait.base_share >= MIN_GAP
+
+
+def _log_p(trait: _Trait, tests: float) -> float:
+    """Log of the Sidak-corrected chance of at least so many hits if suspects were drawn like ordinary requests."""
+    n, pool = len(trait.known), len(trait.known) + len(trait.base_known)
+    carriers = len(trait.hits) + len(trait.base_hits)
+    log_p = float(hypergeom.logsf(len(trait.hits) - 1, pool, carriers, n))
+    return min(0.0, log_p + math.log(tests)) if log_p < -12 else math.log(-math.expm1(tests * _log1m(log_p)))
+
+
+def _log1m(log_p: float) -> float:
+    return math.log1p(-min(math.exp(log_p), 1 - 1e-12))
+
+
+def _candidates(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> Iterable[_Trait]:
+    known = frozenset(i for i, value in enumerate(bad) if value is not None)
+    base_known = frozenset(i for i, value in enumerate(good) if value is not None)
+    if not known or len(base_known) < MIN_ORDINARY:
+        return
+    if feature.kind != "body_size":
+        yield from _value_traits(feature, bad, good, known, base_known)
+    if feature.kind in ("param", "body_size"):
+        yield from _threshold_traits(feature, bad, good, known, base_known)
+
+
+def _value_traits(
+    feature: Feature, bad: Sequence[Value], good: Sequence[Value], known: frozenset[int], base: frozenset[int]
+) -> Iterable[_Trait]:
+    values = {v for v in (*bad, *good) if v is not None}
+    tried = len(values) + 2
+    for value, count in Counter(v for v in bad if v is not None and v != ABSENT).items():
+        if count / len(known) >= MIN_SHARE:
+            hits, base_hits = _rows(bad, {value}), _rows(good, {value})
+            yield _Trait(feature, "value", value, hits, known, base_hits, base, tried)
+    absent, base_absent = _rows(bad, {ABSENT}), _rows(good, {ABSENT})
+    if feature.kind == "param":
+        yield _Trait(feature, "present", None, known - absent, known, base - base_absent, base, tried)
+        yield _Trait(feature, "absent", None, absent, known, base_absent, base, tried)
+
+
+def _rows(values: Sequence[Value], wanted: set[str]) -> frozenset[int]:
+    return frozenset(i for i, value in enumerate(values) if value in wanted)
+
+
+def _threshold_traits(
+    feature: Feature, bad: Sequence[Value], good: Sequence[Value], known: frozenset[int], base: frozenset[int]
+) -> Iterable[_Trait]:
+    """``limit >= 5000``: the cut is the smallest, or the lower-quartile, suspect value."""
+    numbers = sorted(n for value in bad if (n := _number(value)) is not None)
+    if len(numbers) < max(2, MIN_SHARE * len(known)):
+        return
+    for cut in sorted({numbers[0], numbers[len(numbers) // 4]}):
+        hits = _at_least(bad, cut)
+        yield _Trait(feature, "at_least", f"{cut:g}" if cut < 1e6 else str(int(cut)), hits, known,
+                     _at_least(good, cut), base, 4)  # fmt: skip
+
+
+def _at_least(values: Sequence[Value], cut: float) -> frozenset[int]:
+    return frozenset(i for i, value in enumerate(values) if (n := _number(value)) is not None and n >= cut)
+
+
+def _number(value: Value) -> float | None:
+    if not value or len(value) > 18:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _smallest_description(traits: Sequence[_Trait], limit: int) -> list[_Trait]:
+    """The best trait first; a further one only if it still tells something once the earlier ones are known."""
+    chosen: list[_Trait] = []
+    for trait in sorted(traits, key=_preference):
+        if len(chosen) == limit:
+            break
+        if all(_adds(trait, earlier) for earlier in chosen):
+            chosen.append(trait)
+    return chosen
+
+
+def _preference(trait: _Trait) -> tuple[object, ...]:
+    """Nearly equal evidence (within a factor of a thousand) goes to the plainer statement."""
+    name = trait.feature.name
+    plain = (_KIND_RANK[trait.feature.kind], _FORM_RANK[trait.form], name.count("."), len(name), name)
+    return (math.floor(trait.log_p / 7.0), *plain, trait.value or "")
+
+
+def _adds(trait: _Trait, earlier: _Trait) -> bool:
+    """Is it still significant among the requests with the earlier trait, or among those without it?"""
+    if trait.feature == earlier.feature and trait.form != "value":
+        return False
+    inside = _within(trait, earlier.hits, earlier.base_hits)
+    outside = _within(trait, trait.known - earlier.hits, trait.base_known - earlier.base_hits)
+    return any(
+        part.known and part.base_known and _log_p(part, trait.tried * 2) <= math.log(ALPHA) and _tells(part)
+        for part in (inside, outside)
+    )
+
+
+def _within(trait: _Trait, rows: frozenset[int], base_rows: frozenset[int]) -> _Trait:
+    return replace(
+        trait,
+        hits=trait.hits & rows,
+        known=trait.known & rows,
+        base_hits=trait.base_hits & base_rows,
+        base_known=trait.base_known & base_rows,
+    )
+
+
+def _repeated_ids(columns: Columns, limit: int) -> list[_Trait]:
+    """A handful of values between them: suspects share values far more often than two ordinary requests do."""
+    best: list[_Trait] = []
+    best_p = ALPHA / max(1, len(columns))
+    for feature, (bad, good) in columns.items():
+        if feature.kind not in ("param", "path_id", "client"):
+            continue
+        p, traits = _collisions(feature, bad, good)
+        if p < best_p:
+            best, best_p = traits[:limit], p
+    return best
+
+
+def _collisions(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> tuple[float, list[_Trait]]:
+    ours, theirs = Counter(filter(None, bad)), Counter(filter(None, good))
+    pool = ours + theirs
+    n, size = ours.total(), pool.total()
+    repeated = {
+        v: c for v, c in ours.items() if c > 1 and v != ABSENT and theirs[v] / max(1, theirs.total()) < 0.02
+    }
+    if n < LONE_REQUESTS or theirs.total() < MIN_ORDINARY or sum(repeated.values()) < MIN_SHARE * n:
+        return 1.0, []
+    same = sum(c * (c - 1) for c in pool.values()) / (size * (size - 1))
+    pairs = sum(c * (c - 1) // 2 for c in ours.values())
+    p = float(poisson.sf(pairs - 1, same * n * (n - 1) / 2))
+    known = frozenset(i for i, v in enumerate(bad) if v is not None)
+    base = frozenset(i for i, v in enumerate(good) if v is not None)
+    order = sorted(repeated, key=lambda v: (-repeated[v], v))
+    log_p = math.log(max(p, 1e-300))
+    return p, [
+        _Trait(feature, "value", v, _rows(bad, {v}), known, _rows(good, {v}), base, 1, log_p) for v in order
+    ]
+
+
+def _lone(columns: Columns, suspect: pl.DataFrame, ordinary: pl.DataFrame, limit: int) -> list[_Trait]:
+    """One to three requests cannot repeat a value often enough to test it.
+
+    When they have run far longer than any ordinary request, while later requests of the same endpoint finished as
+    usual (so it is not the endpoint as such), the id nobody else asked for is named as a lead. It carries no p-value.
+    """
+    if suspect.height > LONE_REQUESTS or not _outlived(suspect, ordinary):
+        return []
+    for kind in ("path_id", "param"):
+        found = [
+            trait
+            for feature, (bad, good) in columns.items()
+            if feature.kind == kind
+            for trait in _unseen(feature, bad, good)
+        ]
+        if found:
+            return found[:limit] if kind == "path_id" else found[:1]
+    return []
+
+
+def _unseen(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> list[_Trait]:
+    theirs = {v for v in good if v is not None}
+    ours = {v for v in bad if v is not None and v != ABSENT}
+    base = frozenset(i for i, v in enumerate(good) if v is not None)
+    if not ours or ours & theirs or len(base) < MIN_ORDINARY or any(v.startswith("<") for v in ours):
+        return []
+    known = frozenset(i for i, v in enumerate(bad) if v is not None)
+    return [
+        _Trait(feature, "value", v, _rows(bad, {v}), known, frozenset(), base, 1, math.nan)
+        for v in sorted(ours)
+    ]
+
+
+def _outlived(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> bool:
+    if "age_s" not in suspect.columns or "duration_ms" not in ordinary.columns:
+        return False
+    ages = suspect["age_s"].drop_nulls()
+    durations = ordinary["duration_ms"].drop_nulls().to_numpy() / 1000
+    first = suspect["started_at"].drop_nulls().min() if "started_at" in suspect.columns else None
+    if not len(ages) or len(durations) < MIN_ORDINARY or first is None:
+        return False
+    later = ordinary.filter((ordinary["started_at"] > first) & ordinary["ended_at"].is_not_null()).height
+    youngest: float = ages.min()  # type: ignore[assignment]  # a Float64 column
+    return later >= LONE_LATER and youngest >= LONE_AGE_FACTOR * float(np.quantile(durations, 0.98))
+
+
+def _describe(trait: _Trait) -> Distinguishing:
+    share = trait.base_share
+    lone = math.isnan(trait.log_p)
+    hits, of = len(trait.hits), len(trait.known)
+    others = (
+        f"none of {len(trait.base_known)} others does"
+        if not trait.base_hits
+        else f"{_percent(share)} of others do"
+    )
+    tail = "; too few to test: a lead, not proof" if lone else ""
+    return Distinguishing(
+        kind=trait.feature.kind,
+        name=trait.feature.name,
+        value=_shown(trait),
+        hits=hits,
+        of=of,
+        base_share=round(share, 6),
+        p_value=None if lone else float(f"{math.exp(max(trait.log_p, -690)):.3g}"),
+        text=f"{hits} of {of} had {_statement(trait)}; {others}{tail}",
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %" if share >= 0.095 else f"{share * 100:.2g} %"
+
+
+def _shown(trait: _Trait) -> str | None:
+    if trait.form == "at_least":
+        return f">={trait.value}"
+    return trait.value if trait.form == "value" else None
+
+
+def _statement(trait: _Trait) -> str:
+    name = trait.feature.name
+    if trait.feature.kind == "body_size":
+        return f"a body of at least {format_bytes(float(trait.value or 0))}"
+    if trait.form == "absent":
+        return f"no `{name}`"
+    if trait.form == "present":
+        return f"`{name}`"
+    sign = ">=" if trait.form == "at_least" else "="
+    return f"`{name}{sign}{trait.value}`"

@@ -1,0 +1,168 @@
+"""Requests as comparable traits: parameters, path ids, client, user agent, format, body size. Pure, bounded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import unquote_plus
+
+import orjson
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Kind = Literal["param", "path_id", "client", "user_agent", "format", "body_size"]
+Value = str | None  # None: not known for this request
+ABSENT = "\x00absent"  # known not to be there
+
+MAX_PARAMS = 64  # of one request
+MAX_FEATURES = 200  # of one endpoint
+MAX_TEXT = 80
+MAX_PARAMS_TEXT = 16_384
+
+_ID = re.compile(
+    r"\d{1,20}"
+    r"|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{4,28}"
+    r"|(?=[a-fA-F]*\d)[0-9a-fA-F]{10,64}"
+    r"|<[a-z0-9:_ -]{1,20}>"
+)
+_ID_NAME = re.compile(r"id|slug|.{1,60}_(?:id|uuid|key|code|slug|token)")
+_ROUTING = frozenset({"controller", "action", "format", "utf8", "authenticity_token", "_method"})
+
+
+class Feature(NamedTuple):
+    """What is compared: kind and name, such as ``("param", "limit")``."""
+
+    kind: Kind
+    name: str
+
+
+def read_traits(
+    suspect: pl.DataFrame, ordinary: pl.DataFrame
+) -> dict[Feature, tuple[Sequence[Value], Sequence[Value]]]:
+    """Per feature the value of every suspect and of every ordinary request, in row order."""
+    bad, good = suspect.to_dicts(), ordinary.to_dicts()
+    logs_params = any(row.get("params") for row in (*bad, *good))
+    bad_traits = [_traits(row, logs_params) for row in bad]
+    good_traits = [_traits(row, logs_params) for row in good]
+    features = {feature: None for traits, _ in (*bad_traits, *good_traits) for feature in traits}
+    kept = sorted(features, key=lambda f: -sum(f in traits for traits, _ in bad_traits))[:MAX_FEATURES]
+    return {f: (_column(f, bad_traits), _column(f, good_traits)) for f in kept}
+
+
+def _column(feature: Feature, rows: Sequence[tuple[dict[Feature, str], bool]]) -> list[Value]:
+    absent = ABSENT if feature.kind == "param" else None
+    return [traits.get(feature, absent if complete else None) for traits, complete in rows]
+
+
+def _traits(row: dict[str, Any], logs_params: bool) -> tuple[dict[Feature, str], bool]:
+    """Traits of one request, and whether its parameters are known completely (so that a missing one is absent).
+
+    Rails writes no Parameters line for a request without any, so silence after Processing means none - but only in a
+    log that writes such lines at all. A query string is always complete by itself.
+    """
+    params, readable = _params(row)
+    complete = readable if row.get("params") else not logs_params or row.get("processing_at") is not None
+    found: dict[Feature, str] = {}
+    for name, value in _path_ids(row, params):
+        found[Feature("path_id", name)] = value
+        if params.get(name) == value or params.get(name, "").startswith("<"):
+            params.pop(name, None)
+    for name, value in params.items():
+        found[Feature("param", name)] = value
+    for kind in ("client", "user_agent", "format"):
+        if row.get(kind):
+            found[Feature(kind, kind)] = str(row[kind])[:MAX_TEXT]
+    size = row.get("received_bytes")
+    if size is not None:
+        found[Feature("body_size", "body")] = str(size)
+    elif row.get("params_bytes") is not None:
+        found[Feature("body_size", "parameters")] = str(row["params_bytes"])
+    return found, complete
+
+
+def _params(row: dict[str, Any]) -> tuple[dict[str, str], bool]:
+    """Query and logged parameters as flat ``a.b`` names, and whether the logged text could be read."""
+    flat = _query(row.get("query"))
+    text = row.get("params")
+    if not text:
+        return flat, True
+    tree = _loads(text)
+    if not isinstance(tree, dict):
+        return flat, False
+    flat.update(_flatten(tree))
+    return flat, True
+
+
+def _query(query: str | None) -> dict[str, str]:
+    pairs = (query or "").lstrip("?").split("&", MAX_PARAMS)[:MAX_PARAMS]
+    named = (pair.partition("=") for pair in pairs if pair)
+    return {unquote_plus(name)[:MAX_TEXT]: unquote_plus(value)[:MAX_TEXT] for name, _, value in named}
+
+
+def _loads(text: str) -> Any:
+    if len(text) > MAX_PARAMS_TEXT:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _flatten(tree: dict[str, Any]) -> dict[str, str]:
+    """Iterative, bounded. A list counts by its length: its elements are data, its size may be the trouble."""
+    flat: dict[str, str] = {}
+    todo: list[tuple[str, Any]] = [(str(k), v) for k, v in reversed(tree.items())]
+    while todo and len(flat) < MAX_PARAMS:
+        name, value = todo.pop()
+        if isinstance(value, dict):
+            todo += [(f"{name}.{key}"[:MAX_TEXT], v) for key, v in list(value.items())[:MAX_PARAMS]]
+        elif isinstance(value, list):
+            flat[f"{name}.length"[:MAX_TEXT]] = str(len(value))
+        elif name not in _ROUTING:
+            flat[name[:MAX_TEXT]] = _scalar(value)
+    return flat
+
+
+def _scalar(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)[:MAX_TEXT]
+
+
+def _path_ids(row: dict[str, Any], params: dict[str, str]) -> list[tuple[str, str]]:
+    """Ids in the path with the name Rails gives them: from the logged parameters, else by its routing convention.
+
+    ``page=3`` beside ``/items/3`` is no routing parameter, so only names that look like one are matched by value.
+    """
+    segments = [unquote_plus(s.split(".")[0])[:MAX_TEXT] for s in (row.get("path") or "").split("/")[:32]]
+    places = [i for i, segment in enumerate(segments) if _ID.fullmatch(segment)]
+    routing = {n: v for n, v in params.items() if "." not in n and _ID_NAME.fullmatch(n)}
+    hidden = [n for n, v in routing.items() if v[:1] in ("<", "[")]
+    names: dict[str, str] = {}
+    for order, place in enumerate(places):
+        exact = next((n for n, v in routing.items() if v == segments[place]), None)
+        by_order = hidden[order] if len(hidden) == len(places) else None
+        name = exact or by_order or _conventional(segments, place, row.get("endpoint"))
+        names[name if name not in names else f"{name}#{order + 1}"] = segments[place]
+    return list(names.items())
+
+
+def _conventional(segments: Sequence[str], place: int, endpoint: str | None) -> str:
+    """``/orders/7/items`` of ItemsController is ``order_id``; of OrdersController (a member route) it is ``id``."""
+    before = next((s.lower() for s in reversed(segments[:place]) if not _ID.fullmatch(s)), "")
+    owner = (endpoint or "").split("#")[0].rsplit("::", 1)[-1].removesuffix("Controller")
+    owner = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", owner).lower()
+    member = not owner or _singular(owner) == _singular(before)
+    if member or not before or place == len(segments) - 1:
+        return "id"
+    return f"{_singular(before)}_id"
+
+
+def _singular(word: str) -> str:
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    if word.endswith(("sses", "shes", "ches", "xes")):
+        return word[:-2]
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
