@@ -2,23 +2,297 @@
 
 Parts of the Report that are plain dicts, as read here (every key may be absent; times are ISO 8601 UTC text)::
 
-    impact       {"requests_in_flight": int | None, "by_method": {"GET": 5}, "by_endpoint": [{"endpoint": str, "count": int}],
+    impact       {"requests_in_flight": int | None, "by_method": {"GET": 5},
+                  "by_endpoint": [{"endpoint": str, "count": int}],
                   "jobs_in_flight": int | None, "alb_502": int | None, "down_s": float | None, "clients": int | None,
                   "unknown": str,                          # why the number in flight cannot be told
                   "kill_index": int, "kills_total": int, "kills_window_s": float,   # "kill 1 of 3 in 60 min"
                   "last_kill_at": iso,                     # of the workload: is it still happening?
                   "ready": int, "wanted": int}             # pods up
     timeline     {"at": iso, "what": str, "source": str, "kind": str}
-    other_kills  {"killed_at": iso, "pod": str, "container": str, "container_id": str, "verdict": str, "peak_bytes": int,
-                  "limit_bytes": int, "open": int | None, "suspect_open": bool | None, "suspect_age_s": float,
-                  "memory": {as report.memory}, "chart": {as report.chart}}
+    other_kills  {"killed_at": iso, "pod": str, "container": str, "container_id": str, "verdict": str,
+                  "peak_bytes": int, "limit_bytes": int, "open": int | None, "suspect_open": bool | None,
+                  "suspect_age_s": float, "memory": {as report.memory}, "chart": {as report.chart}}
     endpoints    {"endpoint": str, "open": int, "expected": float, "lift": float, "share": float, "p50_s": float,
                   "p99_s": float, "longest_open_s": float, "memory_bytes": int, "memory_n": int, "sent_p99_bytes": int,
-                  "received_p99_bytes": int, "sent_min_bytes"/"sent_max_bytes"/"received_min_bytes"/"received_max_bytes": int,
-                  "first_at"/"last_at": iso, "survived": int, "count": int, "verdict": str}
+                  "received_p99_bytes": int, "sent_min_bytes": int, "sent_max_bytes": int,
+                  "received_min_bytes": int, "received_max_bytes": int,
+                  "first_at": iso, "last_at": iso, "survived": int, "count": int, "verdict": str}
     patterns     {"pattern": str, "title": str, "status": str, "statement": str, "for": [str], "against": [str]}
     coverage     {"lines": int, "recognised": int, "opened": int, "closed": int, "share_closed": float,
                   "streams": [{"stream": str, "shape": str, "lines": int, "recognised": int, "why": str}]}
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from oomscope.render import fields
+from oomscope.render.escape import clean
+from oomscope.render.style import Style
+from oomscope.render.words import PATTERNS, REASONS, SOURCES, VERDICTS, status_word
+from oomscope.report import GapDoc, Hypothesis, Kill, Report, Suspect
+from oomscope.units import format_bytes, format_seconds
+
+LONGEST_NAME = 300
+
+
+def name(text: object) -> str:
+    """A foreign name (path, pod, endpoint) on one line, harmless, cut when absurdly long."""
+    return clean(text, LONGEST_NAME)
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 request``, ``7 requests``, ``6,026 requests``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def suspect_name(suspect: Suspect, pattern: str = "") -> str:
+    """``GET /path``, the job class, or the name of the pattern when nobody is accused."""
+    if suspect.kind == "none":
+        return PATTERNS.get(pattern, "no one request or job")
+    if suspect.kind == "job":
+        return f"job {name(suspect.endpoint or 'unknown')}"
+    path = " ".join(part for part in (suspect.method, suspect.path_pattern) if part)
+    return name(path or suspect.endpoint or "unknown endpoint")
+
+
+def suspect_detail(suspect: Suspect) -> str:
+    """``Controller#action`` beside the path; empty when there is nothing to add."""
+    return (
+        name(suspect.endpoint)
+        if suspect.kind == "endpoint" and suspect.endpoint and suspect.path_pattern
+        else ""
+    )
+
+
+def lead(report: Report) -> Hypothesis | None:
+    """The hypothesis the report names as the cause; None when it abstains."""
+    return next((one for one in report.hypotheses if one.id == report.cause.hypothesis), None)
+
+
+def others(report: Report) -> list[Hypothesis]:
+    """The hypotheses beside the answer. That it was no OOM kill is the answer of a ``not_oom`` verdict."""
+    settled = "not_oom" if report.kill.verdict == "not_oom" else None
+    return [one for one in report.hypotheses if one.id != report.cause.hypothesis and one.pattern != settled]
+
+
+def hypothesis_word(one: Hypothesis) -> str:
+    """*strong, moderate, weak, inconclusive, ruled out* or *untested*."""
+    return status_word(one.status, one.strength)
+
+
+def reason_for(one: Hypothesis) -> str:
+    """The weightiest argument, in the direction of its status; the statement when there is none."""
+    side = one.against if one.status == "ruled_out" else one.for_
+    best = max(side, key=lambda point: abs(point.weight), default=None)
+    return clean(best.text if best else one.statement, 600)
+
+
+def verdict_word(kill: Kill) -> str:
+    """What happened, in two words."""
+    word = VERDICTS[kill.verdict]
+    return f"{word} (pod limit)" if kill.verdict == "oom_limit" and kill.scope == "pod" else word
+
+
+def where(report: Report) -> str:
+    """``namespace/pod``, or the best name there is."""
+    target = report.target
+    pod = target.pod or target.workload or "unknown pod"
+    return name(f"{target.namespace}/{pod}" if target.namespace else pod)
+
+
+def recurrence(report: Report, style: Style) -> str:
+    """``Kill 1 of 3 for deployment/web in 60 min · STILL HAPPENING (2 min ago) · 9/10 up``; only what is known."""
+    impact, parts = report.impact, []
+    index, total = fields.count(impact, "kill_index"), fields.count(impact, "kills_total")
+    if total and total > 1:
+        whom = f" for {name(report.target.workload)}" if report.target.workload else ""
+        span = fields.number(impact, "kills_window_s")
+        parts.append(
+            (f"Kill {index} of {total}" if index else plural(total, "kill")) + whom
+            + (f" in {format_seconds(span).removesuffix(' 00 min')}" if span else "")
+        )  # fmt: skip
+    last, killed = fields.when(impact, "last_kill_at"), report.kill.killed_at
+    if last and killed and last > killed:
+        parts.append(f"HAPPENED AGAIN {style.age(last) or 'at ' + style.clock(last)}")
+    ready, wanted = fields.count(impact, "ready"), fields.count(impact, "wanted")
+    if ready is not None and wanted:
+        parts.append(f"{ready}/{wanted} up")
+    return " · ".join(parts)
+
+
+def lost(report: Report) -> str:
+    """Who was hurt: requests and jobs cut, 502s, time down. Unknown is said, never shown as zero."""
+    impact = report.impact
+    parts = [_requests_lost(report)]
+    jobs = len(report.jobs_in_flight) or fields.count(impact, "jobs_in_flight")
+    if jobs:
+        parts.append(plural(jobs, "job"))
+    if bad := fields.count(impact, "alb_502"):
+        parts.append(f"{bad:,} ALB 502" + ("" if bad == 1 else "s"))
+    if (down := fields.number(impact, "down_s")) is not None:
+        parts.append(f"{format_seconds(down)} down")
+    if clients := fields.count(impact, "clients"):
+        parts.append(plural(clients, "client"))
+    return ", ".join(parts)
+
+
+def in_flight_count(report: Report) -> int | None:
+    """Requests open at the kill; None when it cannot be told."""
+    known = fields.count(report.impact, "requests_in_flight")
+    if known is None and report.in_flight:
+        return len(report.in_flight)
+    return known
+
+
+def _requests_lost(report: Report) -> str:
+    count = in_flight_count(report)
+    if count is None:
+        why = fields.text(report.impact, "unknown")
+        return "requests in flight unknown" + (f" ({clean(why, 200)})" if why else "")
+    methods = fields.mapping(report.impact, "by_method")
+    split = [
+        f"{fields.count(methods, key):,} {clean(key, 10)}"
+        for key in list(methods)[:4]
+        if fields.count(methods, key)
+    ]
+    return plural(count, "request") + " in flight" + (f" ({', '.join(split)})" if len(split) > 1 else "")
+
+
+def source_name(source: str) -> str:
+    """A source as people call it."""
+    return SOURCES.get(source) or name(source)
+
+
+def gap_line(gap: GapDoc, style: Style) -> str:
+    """``Prometheus 03:12:32 to 03:12:41 (no data): detail``."""
+    span = ""
+    if gap.start and gap.end:
+        span = f" {style.clock(gap.start, day=False, zone=False)} to {style.clock(gap.end, day=False, zone=False)}"
+    reason, detail = REASONS.get(gap.reason) or name(gap.reason), clean(gap.detail, 300)
+    return f"{source_name(gap.source)}{span} ({reason})" + (
+        f": {detail}" if detail not in ("", reason) else ""
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The second question, "what did it?", in its four forms: cause, abstain, not_oom, undetermined."""
+
+    form: str
+    heading: str  # LIKELY CAUSE, NO CLEAR CAUSE ...
+    strength: str = ""
+    hypothesis: str = ""  # H1
+    suspect: str = ""
+    detail: str = ""
+    sentences: tuple[str, ...] = ()
+    settle: str = ""
+
+
+def answer(report: Report) -> Answer:
+    """The answer of the report, as it stands in every form of it."""
+    kill, cause, one = report.kill, report.cause, lead(report)
+    settle = clean(cause.missing or "", 600)
+    if kill.verdict == "not_oom":
+        sentences = (clean(kill.statement, 900), *(f"But: {clean(text, 300)}" for text in kill.conflicts[:2]))
+        return Answer(
+            "not_oom", "NOT AN OOM KILL", suspect=clean(kill.instead or "", 300), sentences=sentences
+        )
+    if one is not None:
+        return _cause(one, report, settle)
+    why = clean(cause.why or "", 900)
+    if kill.verdict == "undetermined":
+        sentences = tuple(text for text in (clean(kill.statement, 900), _sentence(why)) if text)
+        return Answer("undetermined", "CANNOT TELL IF IT WAS AN OOM KILL", sentences=sentences, settle=settle)
+    settle = settle or clean(next((hint for h in report.hypotheses for hint in h.would_settle), ""), 600)
+    return Answer("abstain", "NO CLEAR CAUSE", sentences=(why,) if why else (), settle=settle)
+
+
+def _cause(one: Hypothesis, report: Report, settle: str) -> Answer:
+    also = [name(other) for other in one.suspect.also]
+    twins = (
+        f"Cannot be told apart from {', '.join(also[:3])}"
+        + (f" and {len(also) - 3} more." if len(also) > 3 else "."),
+    )
+    return Answer(
+        "cause",
+        "LIKELY CAUSE",
+        strength=report.cause.strength,
+        hypothesis=name(one.id),
+        suspect=suspect_name(one.suspect, one.pattern),
+        detail=suspect_detail(one.suspect),
+        sentences=(clean(one.statement, 900), *(twins if also else ())),
+        settle=settle,
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if not text or text.endswith((".", "!", "?")) else ".")
+
+
+def last_sample(report: Report) -> str:
+    """``last sample 9 s before the kill``; empty when unknown."""
+    last, killed = fields.when(report.memory, "last_sample_at"), memory_kill(report)
+    if not last or not killed or killed < last:
+        return ""
+    return f"last sample {format_seconds((killed - last).total_seconds())} before the kill"
+
+
+def memory_kill(report: Report) -> datetime | None:
+    """The kill on the memory chart."""
+    return fields.when(report.memory, "killed_at") or report.kill.killed_at
+
+
+def limit_bytes(report: Report) -> float | None:
+    """The limit drawn in red: the memory series' own, else the verdict's."""
+    return fields.number(report.memory, "limit_bytes") or report.kill.limit_bytes
+
+
+def dead_series(report: Report) -> fields.Row | None:
+    """The memory series of the container that died, when it has samples."""
+    for series in fields.rows(report.memory, "series"):
+        if (
+            series.get("dead") is True
+            and not fields.text(series, "process")
+            and fields.points(series, "points")
+        ):
+            return series
+    return None
+
+
+def drawn_note(report: Report) -> str:
+    """``14 of 6,026 drawn``; empty when nothing is."""
+    drawn, total = fields.count(report.chart, "drawn"), fields.count(report.chart, "total")
+    return f"{drawn:,} of {total:,} drawn" if drawn is not None and total is not None else ""
+
+
+def memory_title(report: Report) -> str:
+    """The finding of the memory chart as a sentence."""
+    given = fields.text(report.memory, "title")
+    if given:
+        return clean(given, 160)
+    rise, limit = fields.number(report.memory, "rise_bytes"), limit_bytes(report)
+    end = f" limit of {format_bytes(limit)}" if limit else " kill"
+    if rise and rise > 0 and report.kill.verdict != "not_oom":
+        began, last = fields.when(report.memory, "rise_from"), memory_kill(report)
+        span = f" in the last {format_seconds((last - began).total_seconds())}" if began and last else ""
+        return f"Memory rose {format_bytes(rise)}{span}, then hit the{end}"
+    return f"Memory against the{end}" if limit else "Memory of the container; its limit is unknown"
+
+
+def requests_title(report: Report) -> str:
+    """The finding of the request chart as a sentence."""
+    given = fields.text(report.chart, "title")
+    if given:
+        return clean(given, 160)
+    count = in_flight_count(report)
+    ages = [age for row in fields.rows(report.chart, "bars") if row.get("state") == "in_flight"
+            and (age := fields.number(row, "age_s")) is not None]  # fmt: skip
+    if count is None:
+        return "What was open at the kill cannot be told; requests that completed"
+    if not count and not ages:
+        return "No request was open at the end"
+    longest = f"; the longest had been running for {format_seconds(max(ages))}" if ages else ""
+    return f"{plural(count, 'request')} open at the end{longest}"
