@@ -23,6 +23,7 @@ from oomscope.logs.scalars import (
     as_time,
     bracket_end,
     cut,
+    json_text,
     ruby_pairs,
     strip_ansi,
 )
@@ -136,7 +137,7 @@ def job_event(kind: EventKind, line: SidekiqLine, job: object, note: str | None 
         return None
     args = job.get("args")
     if isinstance(args, list | dict):
-        args = orjson.dumps(args, option=orjson.OPT_NON_STR_KEYS).decode("utf-8", "replace")
+        args = json_text(args)
     fields: dict[str, Any] = {
         "job_class": as_text(job.get("wrapped")) or as_text(job.get("class")),
         "job_id": as_text(job.get("jid"), 64),

@@ -30,6 +30,7 @@ from oomscope.logs.scalars import (
     as_time,
     bracket_end,
     cut,
+    json_text,
     ruby_pairs,
     trace_root,
 )
@@ -126,7 +127,7 @@ def from_mapping(found: Mapping[str, Any]) -> LogEvent | None:
         "exception": _exception(found),
         "client": _first_text(found, _CLIENT),
         "trace_id": next((root for key in _TRACE if (root := trace_root(found.get(key)))), None),
-        **_params(found.get("params")),
+        **params_fields(found.get("params")),
     }
     if fields["status"] == 0:
         fields |= {"status": None, "note": "left by throw: the status was set outside the controller"}
@@ -178,12 +179,10 @@ def _exception(found: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _params(value: object) -> dict[str, Any]:
+def params_fields(value: object) -> dict[str, Any]:
+    """``params`` (JSON, or Ruby text as it came, at most 4 KiB) and ``params_bytes``; empty without params."""
     if isinstance(value, dict | list) and value:
-        try:
-            text = orjson.dumps(value).decode("utf-8", "replace")
-        except (orjson.JSONEncodeError, UnicodeEncodeError):
-            return {}
+        text = json_text(value)
     elif isinstance(value, str) and value not in ("", "{}"):
         text = value
     else:

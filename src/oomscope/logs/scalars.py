@@ -9,6 +9,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from oomscope.units import from_epoch, parse_time
 
 MAX_ARGS = 2048
@@ -105,6 +107,14 @@ def epoch_ns(value: object) -> datetime | None:
     if number is None or not _EPOCH_2000 <= number / 1e9 < _EPOCH_2100:
         return None
     return datetime.fromtimestamp(number // 10**9, UTC).replace(microsecond=number % 10**9 // 1000)
+
+
+def json_text(value: object) -> str:
+    """Compact JSON of a value that came from JSON; empty when it cannot be written (lone surrogates, huge numbers)."""
+    try:
+        return orjson.dumps(value).decode("utf-8", "replace")
+    except orjson.JSONEncodeError:
+        return ""
 
 
 def trace_root(value: object) -> str | None:

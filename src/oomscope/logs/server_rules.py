@@ -124,13 +124,21 @@ def _by_head(rules: Iterable[Rule]) -> dict[str, tuple[Rule, ...]]:
 
 RULES = _by_head((*_PUMA, *_UNICORN, *_SIDEKIQ, *_QUEUES))
 
-# Fatal lines whose telling words stand anywhere: a substring that must be there, the pattern, the fields.
+# ``app.rb:3:in 'load': message (Class)``, the way Ruby prints an exception nobody caught
+_AT_END = {
+    name: re.compile(rf"\S{{1,300}}:\d{{1,7}}:in [^\n]{{1,2000}}\({name}\)\s*$", re.MULTILINE)
+    for name in ("NoMemoryError", "Errno::ENOMEM", "LoadError")
+}
+
+# Fatal lines that may begin with a file name: a substring that must be there, the pattern, the fields. Only the shapes
+# in which Ruby itself prints them count, since the same words may stand in a parameter or a user's text.
 ANYWHERE: tuple[tuple[str, re.Pattern[str], dict[str, Any]], ...] = (
-    ("failed to allocate memory", re.compile(r"NoMemoryError|\[FATAL\]|failed to allocate memory"), {"exception": "NoMemoryError"}),
-    ("NoMemoryError", re.compile(r"\bNoMemoryError\b"), {"exception": "NoMemoryError"}),
-    ("ENOMEM", re.compile(r"\bErrno::ENOMEM\b"), {"exception": "Errno::ENOMEM"}),
-    ("Cannot allocate memory", re.compile(r"Cannot allocate memory"), {"exception": "Errno::ENOMEM"}),
-    ("[BUG] ", re.compile(r"(?:^|[\s:])\[BUG\] "), {"exception": "ruby [BUG]"}),
-    ("bundler: failed to load command", re.compile(r"bundler: failed to load command"), {}),
-    ("cannot load such file", re.compile(r"cannot load such file -- \S{1,300} \(LoadError\)"), {"exception": "LoadError"}),
+    ("failed to allocate memory", re.compile(r"\[FATAL\] failed to allocate memory"), {"exception": "NoMemoryError"}),
+    ("NoMemoryError", re.compile(r"NoMemoryError[ :(]"), {"exception": "NoMemoryError"}),
+    ("(NoMemoryError)", _AT_END["NoMemoryError"], {"exception": "NoMemoryError"}),
+    ("Errno::ENOMEM", re.compile(r"Errno::ENOMEM[ :(]"), {"exception": "Errno::ENOMEM"}),
+    ("(Errno::ENOMEM)", _AT_END["Errno::ENOMEM"], {"exception": "Errno::ENOMEM"}),
+    ("[BUG] ", re.compile(r"(?:\S{1,300}:\d{1,7}: )?\[BUG\] "), {"exception": "ruby [BUG]"}),
+    ("bundler: failed to load command", re.compile(r"bundler: failed to load command"), {"exception": "bundler"}),
+    ("(LoadError)", _AT_END["LoadError"], {"exception": "LoadError"}),
 )  # fmt: skip

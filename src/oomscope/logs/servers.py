@@ -121,9 +121,9 @@ def _rack_app(body: str) -> LogEvent | None:
 
 
 def _anywhere(body: str) -> LogEvent | None:
-    """Fatal words that stand behind a file name or other text of unknown length."""
-    head = body[:4000]
+    """Ruby's last words, with or without a file name in front."""
+    head = body[:4000].lstrip()
     for mark, pattern, fields in ANYWHERE:
-        if mark in head and pattern.search(head):
+        if mark in head and pattern.match(head):
             return LogEvent("fatal", fields={**fields, "message": cut(head.strip(), MAX_MESSAGE)})
     return None
