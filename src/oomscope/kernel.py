@@ -17,8 +17,9 @@ from typing import Literal
 from oomscope.facts import OomKill, TaskRow
 from oomscope.kernel_lines import KernelLine, lines_of_answer, unwrap, with_year
 from oomscope.kernel_merge import merge
+from oomscope.units_cgroup import cgroup_identity
 
-__all__ = ["cgroup_identity", "lines_of_answer", "merge", "parse_kernel_log", "sniff_kernel_log"]
+__all__ = ["lines_of_answer", "merge", "parse_kernel_log", "sniff_kernel_log"]
 
 MAX_KILLS = 20_000
 MAX_TASKS = 4096
@@ -47,11 +48,6 @@ _EXITING = re.compile(r"OOM victim (\d{1,10}) ")
 _GROUP = re.compile(r"Tasks in (\S{1,1024}) are going to be killed due to memory\.oom\.group set")
 _TASK = re.compile(r"\[\s{0,12}(\d{1,10})\]\s{1,32}(\d.{4,512})")
 _HEADER = re.compile(r"\[\s{1,8}pid\s{1,8}\]\s{1,32}(uid .{4,256})")
-_UID = r"[0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}|[0-9a-f]{32}"
-_POD = re.compile(rf"kubepods[^\s]{{0,200}}?pod({_UID})(?:\.slice)?(?:/|$)")
-_CONTAINER = re.compile(
-    r"/(?:cri-containerd-|crio-(?:conmon-)?|docker-|containerd-)?([0-9a-f]{64})(?:\.scope)?(?:/|$)"
-)
 _KUBEPODS = re.compile(
     r"(?:^|/)(?:kubelet-)?kubepods(?:-(?:burstable|besteffort))?(?:\.slice)?(?:/(?:burstable|besteffort))?/?$"
 )
@@ -364,14 +360,6 @@ def _scaled(tasks: tuple[TaskRow, ...], pid: int, total_vm_bytes: int) -> tuple[
         )
         for t in tasks
     )  # fmt: skip
-
-
-def cgroup_identity(path: str) -> tuple[str | None, str | None]:
-    """(pod UID with dashes, container id of 64 hex) of a cgroup path; None for what it does not tell."""
-    path = path[:1024]
-    pod = _POD.search(path)
-    container = _CONTAINER.search(path, pod.end() - 1) if pod and path[pod.end() - 1] == "/" else None
-    return (pod[1].replace("_", "-") if pod else None, container[1] if container else None)
 
 
 def _scope_of(oom_memcg: str | None) -> Scope:

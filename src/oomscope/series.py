@@ -14,9 +14,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from oomscope.facts import MEMORY_SCHEMA, SeriesPoint, polars_schema
-from oomscope.kernel import cgroup_identity
 from oomscope.series_table import MemoryRows
 from oomscope.units import from_epoch, parse_quantity, parse_time
+from oomscope.units_cgroup import cgroup_identity
 
 if TYPE_CHECKING:
     import polars as pl
