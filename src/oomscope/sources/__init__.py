@@ -1,0 +1,1 @@
+"""Where evidence comes from: saved files, and the live systems."""

@@ -1,0 +1,157 @@
+"""What every source gives (a ``Fragment`` of evidence) and how the pieces become one bundle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import polars as pl
+
+from oomscope import evidence, kernel
+from oomscope.evidence import Bundle
+from oomscope.facts import (
+    ACCESS_SCHEMA,
+    JOB_SCHEMA,
+    MEMORY_SCHEMA,
+    REQUEST_SCHEMA,
+    EventFacts,
+    Gap,
+    LogStream,
+    NodeFacts,
+    OomKill,
+    PodFacts,
+    ProcessLife,
+    Query,
+    SeriesPoint,
+    Target,
+    Window,
+    empty,
+)
+from oomscope.units import iso
+
+if TYPE_CHECKING:
+    from oomscope.logs.interface import LogInput
+    from oomscope.redact import Redactor
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A part of a bundle, as one source gives it. Not redacted yet. ``target`` is what the source says it is about."""
+
+    target: Target | None = None
+    requests: pl.DataFrame | None = None
+    jobs: pl.DataFrame | None = None
+    accesses: pl.DataFrame | None = None
+    memory: pl.DataFrame | None = None
+    pods: Sequence[PodFacts] = ()
+    nodes: Sequence[NodeFacts] = ()
+    events: Sequence[EventFacts] = ()
+    oom_kills: Sequence[OomKill] = ()
+    series: Sequence[SeriesPoint] = ()
+    streams: Sequence[LogStream] = ()
+    lives: Sequence[ProcessLife] = ()
+    logs: Sequence[LogInput] = ()  # application logs still to be scanned, all sources together
+    gaps: Sequence[Gap] = ()
+    queries: Sequence[Query] = ()
+    sources: Sequence[str] = ()
+
+
+def _never() -> bool:
+    return False
+
+
+def _nobody(_text: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a source needs to behave: when to stop (``time.monotonic`` seconds), whom to tell, whether to give up."""
+
+    deadline: float | None = None
+    progress: Callable[[str], None] = field(default=_nobody)
+    cancelled: Callable[[], bool] = field(default=_never)
+
+    def seconds_left(self) -> float | None:
+        """Seconds until the deadline, at least 0; None without one."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+
+class Source(Protocol):
+    """A live system that holds evidence."""
+
+    name: str
+
+    def collect(self, target: Target, window: Window, ctx: Context) -> Fragment:
+        """All it has for that target and window. Raises SourceError when it has to give up as a whole."""
+
+
+def merge(
+    fragments: Iterable[Fragment], *, target: Target, redactor: Redactor, window: Window | None = None
+) -> Bundle:
+    """One redacted bundle, the same whatever order the fragments come in.
+
+    What ``target`` leaves open is filled from the fragments that name one. Facts told twice are kept once.
+    """
+    parts = list(fragments)
+    bundle = Bundle(
+        target=_target(target, parts),
+        window=window,
+        requests=_table(parts, "requests", REQUEST_SCHEMA, ("started_at", "stream", "line")),
+        jobs=_table(parts, "jobs", JOB_SCHEMA, ("started_at", "stream", "line")),
+        accesses=_once(_table(parts, "accesses", ACCESS_SCHEMA, ("time", "source", "line"))),
+        memory=_table(parts, "memory", MEMORY_SCHEMA, tuple(MEMORY_SCHEMA)).unique(maintain_order=True),
+        pods=_facts(parts, "pods"),
+        nodes=_facts(parts, "nodes"),
+        events=_facts(parts, "events"),
+        oom_kills=tuple(kernel.merge(_facts(parts, "oom_kills"))),
+        series=_facts(parts, "series"),
+        streams=_facts(parts, "streams"),
+        lives=_facts(parts, "lives"),
+        gaps=_facts(parts, "gaps"),
+        queries=_facts(parts, "queries"),
+        sources=tuple(sorted({name for part in parts for name in part.sources})),
+    )
+    return evidence.redacted(bundle, redactor)
+
+
+def _target(given: Target, parts: Sequence[Fragment]) -> Target:
+    """The given one completed by those fragments that do not contradict it."""
+    found = sorted({part.target for part in parts if part.target}, key=repr)
+    for other in found:
+        known = {f.name: getattr(given, f.name) for f in fields(Target)}
+        told = {name: getattr(other, name) for name in known}
+        if all(told[name] in (None, value) for name, value in known.items() if value and name != "at"):
+            given = replace(given, **{name: told[name] for name, value in known.items() if value is None})
+    return given
+
+
+def _table(
+    parts: Sequence[Fragment], name: str, schema: dict[str, str], keys: tuple[str, ...]
+) -> pl.DataFrame:
+    tables = [table for part in parts if (table := getattr(part, name)) is not None and len(table)]
+    if not tables:
+        return empty(schema)
+    columns = list(schema)
+    return pl.concat([table.select(columns) for table in tables]).sort(keys, maintain_order=True)
+
+
+def _once(accesses: pl.DataFrame) -> pl.DataFrame:
+    """A row that two copies of a log file hold is one request; within one file every row is its own."""
+    if accesses.get_column("source").n_unique() < 2:
+        return accesses
+    same = [column for column in ACCESS_SCHEMA if column not in ("source", "line")]
+    numbered = accesses.with_columns(pl.int_range(pl.len()).over(*same, "source").alias("nth"))
+    once: pl.DataFrame = numbered.unique(subset=[*same, "nth"], keep="first", maintain_order=True).drop("nth")
+    return once
+
+
+def _facts(parts: Sequence[Fragment], name: str) -> tuple[Any, ...]:
+    """Every different fact once, the timed ones in the order of time."""
+    return tuple(sorted({fact for part in parts for fact in getattr(part, name)}, key=_fact_order))
+
+
+def _fact_order(fact: Any) -> tuple[str, str]:
+    return (iso(getattr(fact, "at", None)) or "", repr(fact))
