@@ -6,10 +6,11 @@ terminal, the clock, the network or the environment: the caller says how wide, i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, tzinfo
 from typing import Literal, NamedTuple
 
+from oomscope.render.fields import Row
 from oomscope.render.style import Style
 from oomscope.report import Report, to_json
 
@@ -102,3 +103,41 @@ def format_of(filename: str) -> Format | None:
         if lowered.endswith(suffix)
     ]
     return max(fits)[1] if fits else None
+
+
+def render_list(
+    rows: Sequence[Row], *, width: int = 80, color: bool = False, ascii_only: bool = False
+) -> str:
+    """Kills of several incidents, one line each; see ``tables.render_list`` for a row."""
+    from oomscope.render import tables
+
+    return tables.render_list(rows, Style(width=max(width, 40), color=color, ascii_only=ascii_only))
+
+
+def render_kills(
+    rows: Sequence[Row], *, width: int = 80, color: bool = False, ascii_only: bool = False
+) -> str:
+    """Every kill of one incident; see ``tables.render_kills`` for a row."""
+    from oomscope.render import tables
+
+    return tables.render_kills(rows, Style(width=max(width, 40), color=color, ascii_only=ascii_only))
+
+
+def render_doctor(
+    rows: Sequence[Row], *, width: int = 80, color: bool = False, ascii_only: bool = False
+) -> str:
+    """What the tool can reach; see ``tables.render_doctor`` for a row."""
+    from oomscope.render import tables
+
+    return tables.render_doctor(rows, Style(width=max(width, 40), color=color, ascii_only=ascii_only))
+
+
+def render_explain(
+    report: Report, hypothesis_id: str, *, width: int = 80, color: bool = False, ascii_only: bool = False
+) -> str:
+    """Why a hypothesis stands where it stands. Raises ``KeyError`` when the report has no such hypothesis."""
+    from oomscope.render import explain
+
+    return explain.render_explain(
+        report, hypothesis_id, Style(width=max(width, 40), color=color, ascii_only=ascii_only)
+    )

@@ -80,16 +80,12 @@ def table(
     rows: Sequence[Sequence[str]],
     width: int,
     *,
-    flex: int = 0,
+    flex: Sequence[int] = (0,),
     right: Sequence[int] = (),
 ) -> Lines:
-    """Columns as wide as their content; column ``flex`` gives way (cut in its middle) until all fits ``width``."""
+    """Columns as wide as their content; the ``flex`` columns give way (cut in the middle) until all fits ``width``."""
     widths = [max([cell_len(head), *(cell_len(row[n]) for row in rows)]) for n, head in enumerate(headers)]
-    for column in (flex, *(n for n in range(len(widths)) if n != flex)):
-        excess = sum(widths) + 2 * (len(widths) - 1) - width
-        if excess <= 0:
-            break
-        widths[column] = max(min(widths[column], 8), widths[column] - excess)
+    _shrink(widths, flex, width - 2 * (len(widths) - 1))
     return [
         Text(
             "  ".join(_cell(cell, widths[n], n in right) for n, cell in enumerate(row)),
@@ -97,6 +93,16 @@ def table(
         )
         for at, row in enumerate([headers, *rows])
     ]
+
+
+def _shrink(widths: list[int], flex: Sequence[int], room: int) -> None:
+    """Take cells from the widest column that may give way, and from the others only when those are at their least."""
+    for columns, least in ((flex, 8), (range(len(widths)), 3)):
+        while sum(widths) > room:
+            widest = max(columns, key=lambda n: widths[n])
+            if widths[widest] <= least:
+                break
+            widths[widest] -= 1
 
 
 def _cell(text: str, width: int, right: bool) -> str:

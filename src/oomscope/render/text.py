@@ -275,7 +275,7 @@ def in_flight(report: Report, width: int, most: int) -> Lines:
         )
         for one in open_ones[:most]
     ]
-    lines = table(("AGE", "IN FLIGHT AT THE KILL"), rows, width, flex=1, right=(0,))
+    lines = table(("AGE", "IN FLIGHT AT THE KILL"), rows, width, flex=(1,), right=(0,))
     if len(open_ones) > most:
         lines.append(Text(f"  {most} of {len(open_ones):,} shown", style=DIM))
     return lines

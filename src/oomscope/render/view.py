@@ -197,9 +197,7 @@ def answer(report: Report) -> Answer:
     settle = clean(cause.missing or "", 600)
     if kill.verdict == "not_oom":
         sentences = (clean(kill.statement, 900), *(f"But: {clean(text, 300)}" for text in kill.conflicts[:2]))
-        return Answer(
-            "not_oom", "NOT AN OOM KILL", suspect=clean(kill.instead or "", 300), sentences=sentences
-        )
+        return Answer("not_oom", "WHAT IT WAS", suspect=clean(kill.instead or "", 300), sentences=sentences)
     if one is not None:
         return _cause(one, report, settle)
     why = clean(cause.why or "", 900)
@@ -296,3 +294,52 @@ def requests_title(report: Report) -> str:
         return "No request was open at the end"
     longest = f"; the longest had been running for {format_seconds(max(ages))}" if ages else ""
     return f"{plural(count, 'request')} open at the end{longest}"
+
+
+def whole(row: fields.Row, key: str) -> str:
+    """A count, ``?`` when unknown."""
+    value = fields.count(row, key)
+    return "?" if value is None else f"{value:,}"
+
+
+def decimal(row: fields.Row, key: str) -> str:
+    """A number with two figures, ``-`` when unknown."""
+    value = fields.number(row, key)
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2g}"
+
+
+def percent(row: fields.Row, key: str) -> str:
+    """A share as per cent, ``-`` when unknown."""
+    value = fields.number(row, key)
+    if value is None:
+        return "-"
+    return f"{value * 100:.2g} %" if value < 0.0995 else f"{value * 100:.0f} %"
+
+
+def spans(row: fields.Row) -> str:
+    """``0.4 s / 3.1 s``: median and 99th percentile."""
+    low, high = fields.number(row, "p50_s"), fields.number(row, "p99_s")
+    return "-" if low is None and high is None else f"{format_seconds(low)}/{format_seconds(high)}"
+
+
+def coverage_line(coverage: fields.Row) -> str:
+    """How much of the log was understood, in one sentence; empty when no log was read."""
+    lines, known = fields.count(coverage, "lines"), fields.count(coverage, "recognised")
+    opened, closed = fields.count(coverage, "opened"), fields.count(coverage, "closed")
+    parts = []
+    if lines and known is not None:
+        parts.append(f"{known:,} of {lines:,} log lines recognised")
+    if opened and closed is not None:
+        parts.append(f"{closed:,} of {opened:,} requests seen to end")
+    return "; ".join(parts)
+
+
+def stream_line(stream: fields.Row) -> str:
+    """One log: its name, its shape, how much was understood, and why it cannot show requests in flight."""
+    said = f"{name(fields.text(stream, 'stream'))} ({name(fields.text(stream, 'shape')) or 'unknown shape'})"
+    if counted := coverage_line(stream):
+        said += f": {counted}"
+    why = fields.text(stream, "why")
+    return said + (f"; {clean(why, 300)}" if why else "")
