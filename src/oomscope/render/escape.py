@@ -83,16 +83,14 @@ def to_ascii(text: str) -> str:
     )
 
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~>-])")
-_AUTOLINK = re.compile(r"(?i)\b(https?|ftp|www|mailto)(?=[:.])")
+_MARKDOWN = re.compile(r"[\\`*_\[\]|~]|^[#+>=-]|^\d+(?=[.)])")
+_AUTOLINK = re.compile(r"(?i)\b(https?|ftp|www|mailto)(?=[:.])|[@#](?=\w)")
 
 
 def markdown(text: object, limit: int = MAX_TEXT) -> str:
     """``text`` as inert inline Markdown: no markup, HTML, link, autolink, reference or @mention can form."""
-    out = clean(text, limit).replace("&", "&amp;").replace("<", "&lt;")
-    out = _MARKDOWN.sub(r"\\\1", out)
-    out = _AUTOLINK.sub(lambda found: found[0][0] + "\u200b" + found[0][1:], out)
-    return out.replace("@", "@\u200b")
+    out = _MARKDOWN.sub(r"\\\g<0>", clean(text, limit)).replace("&", "&amp;").replace("<", "&lt;")
+    return _AUTOLINK.sub(lambda found: found[0][0] + "\u200b" + found[0][1:], out)
 
 
 def markdown_code(text: object, limit: int = MAX_TEXT) -> str:
