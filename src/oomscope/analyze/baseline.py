@@ -1,0 +1,131 @@
+"""What is ordinary: rates, durations and sizes of every endpoint before trouble, on all instances of the same image.
+
+Arrivals are Poisson with rate lambda_e per container; durations lognormal(mu_e, sigma_e), shrunk to the app's mean so
+that rare endpoints do not look certain. Both are taken before the last moments of each life, which belong to the fault.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from oomscope.analyze.runs import Runs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
+
+WINDOW_S = 1200.0
+MIN_GUARD_S, MAX_GUARD_S, GUARD_SHARE = 3.0, 60.0, 0.25
+MU_PSEUDO, SIGMA_PSEUDO, SIGMA_PRIOR = 3.0, 8.0, 0.6
+SHORTEST_S = 1e-3
+STALL_WINDOW_S, SIBLING_WINDOW_S = 15.0, 90.0
+MAX_STALL, MAX_SIBLING_STALL = 6.0, 20.0
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Per endpoint (index as in ``Runs.names``): ``count`` of baseline starts over ``exposure_s`` container-seconds,
+    lognormal ``mu``/``sigma`` of durations with ``n`` of them, mean duration ``w``. ``guard_s`` was kept out.
+
+    ``stall``: the dead pod's slow-down just before death; ``stall_e``: that, or the endpoint's slow-down seen on the
+    siblings, whichever is larger (an innocent slow database shows there).
+    """
+
+    count: Floats
+    exposure_s: float
+    guard_s: float
+    n: Floats
+    mu: Floats
+    sigma: Floats
+    stall: float
+    stall_e: Floats
+    saturated: bool = False
+
+    @property
+    def rate(self) -> Floats:
+        """Starts per second and container, with half a pseudo-count."""
+        return (self.count + 0.5) / max(self.exposure_s, 1e-9)
+
+    @property
+    def w(self) -> Floats:
+        """Mean duration in seconds."""
+        return np.exp(self.mu + self.sigma**2 / 2)
+
+    @property
+    def expected_open(self) -> Floats:
+        """Little's law, slow-down included: how many are open at a random moment."""
+        return self.rate * self.w * self.stall_e
+
+
+def make_baseline(runs: Runs) -> Baseline:
+    """Fits the ordinary behaviour. Works with nothing (exposure 0 then, and every rate is a guess)."""
+    first, last = _life_spans(runs)
+    guard = _guard(runs, first)
+    inside = _in_baseline(runs, last, guard)
+    begin = np.maximum(first, -WINDOW_S)
+    exposure = float(np.maximum(np.minimum(last, 0.0) - guard - begin, 0.0).sum())
+    mu, sigma, n = _durations(runs, inside)
+    stall = _pod_stall(runs, mu)
+    return Baseline(
+        count=runs.count(inside), exposure_s=exposure, guard_s=guard, n=n, mu=mu, sigma=sigma,
+        stall=stall, stall_e=_sibling_stall(runs, mu, stall),
+    )  # fmt: skip
+
+
+def _life_spans(runs: Runs) -> tuple[Floats, Floats]:
+    """First start and last sign of life of every instance."""
+    n = len(runs.lives)
+    first, last = np.full(n, np.inf), np.full(n, -np.inf)
+    np.minimum.at(first, runs.life, runs.start)
+    np.maximum.at(last, runs.life, np.where(np.isnan(runs.end), runs.start, np.minimum(runs.end, 0.0)))
+    return first, last
+
+
+def _guard(runs: Runs, first: Floats) -> float:
+    dead = runs.life[runs.dead & ~runs.open]
+    seen = -float(first[dead].min()) if dead.size else (-float(first.min()) if first.size else 0.0)
+    return float(np.clip(GUARD_SHARE * seen, MIN_GUARD_S, MAX_GUARD_S))
+
+
+def _in_baseline(runs: Runs, last: Floats, guard: float) -> Flags:
+    return (runs.start >= -WINDOW_S) & (runs.start < last[runs.life] - guard) & ~runs.open
+
+
+def _durations(runs: Runs, inside: Flags) -> tuple[Floats, Floats, Floats]:
+    done = inside & ~np.isnan(runs.end)
+    if not done.any():
+        done = ~np.isnan(runs.end)
+    log_d = np.log(np.maximum(np.where(done, runs.duration, SHORTEST_S), SHORTEST_S))
+    n = runs.count(done)
+    overall = float(log_d[done].mean()) if done.any() else float(np.log(0.1))
+    first = runs.count(done, log_d)
+    second = runs.count(done, log_d**2)
+    mu = (first + MU_PSEUDO * overall) / (n + MU_PSEUDO)
+    spread = np.maximum(second - 2 * mu * first + n * mu**2, 0.0)
+    sigma = np.sqrt((spread + SIGMA_PSEUDO * SIGMA_PRIOR**2) / (n + SIGMA_PSEUDO))
+    return mu, np.clip(sigma, 0.15, 2.0), n
+
+
+def _residual(runs: Runs, mu: Floats) -> Floats:
+    with np.errstate(invalid="ignore"):
+        return np.log(np.maximum(runs.duration, SHORTEST_S)) - mu[runs.who]
+
+
+def _pod_stall(runs: Runs, mu: Floats) -> float:
+    """exp of the median log slow-down of what did complete on the dead pod in the last seconds."""
+    recent = runs.dead & (runs.end > -STALL_WINDOW_S)
+    if recent.sum() < 5:
+        return 1.0
+    return float(np.exp(np.clip(np.median(_residual(runs, mu)[recent]), 0.0, np.log(MAX_STALL))))
+
+
+def _sibling_stall(runs: Runs, mu: Floats, stall: float) -> Floats:
+    sibling = ~runs.dead & (runs.end > -SIBLING_WINDOW_S)
+    late = _residual(runs, mu)
+    slow = runs.count(sibling, np.where(np.isnan(late), 0.0, late)) / (runs.count(sibling) + 1.5)
+    return np.exp(np.clip(np.maximum(slow, np.log(stall)), 0.0, np.log(MAX_SIBLING_STALL)))

@@ -1,0 +1,86 @@
+"""Everything measured about one kill, ready to be judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from oomscope.analyze.baseline import Baseline, make_baseline
+from oomscope.analyze.growth import Growth, make_growth
+from oomscope.analyze.in_flight import find_in_flight
+from oomscope.analyze.memory import Memory, read_memory
+from oomscope.analyze.model import AccessJoin, InFlight, KillCase
+from oomscope.analyze.names import EndpointNames
+from oomscope.analyze.runs import Runs, make_runs
+from oomscope.analyze.transient import Transient, score_transient
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from oomscope.evidence import Bundle
+
+    Floats = NDArray[np.float64]
+
+AT_LIMIT = ("oom_limit", "oom_child")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kill with its evidence measured. Arrays are indexed like ``runs.names``."""
+
+    bundle: Bundle
+    kill: KillCase
+    join: AccessJoin
+    names: EndpointNames
+    flight: InFlight
+    runs: Runs
+    memory: Memory
+    base: Baseline
+    transient: Transient
+    growth: Growth | None
+    queued: Floats  # further arrivals of each endpoint that only the ALB saw
+
+    @property
+    def at_limit(self) -> bool:
+        """True when the kill means that the container's memory had reached its limit."""
+        return self.kill.verdict in AT_LIMIT and self.kill.scope in ("container", "pod", "unknown")
+
+
+def measure(bundle: Bundle, kill: KillCase, join: AccessJoin) -> Case:
+    """All measurements of one kill whose time is known."""
+    names = EndpointNames(bundle.requests)
+    flight = find_in_flight(bundle, kill, join, names)
+    runs = make_runs(bundle, kill, flight, join, names)
+    memory = read_memory(bundle, kill)
+    base = make_baseline(runs)
+    queued = _queued(join, flight, runs, names)
+    at_limit = kill.verdict in AT_LIMIT and kill.scope in ("container", "pod", "unknown")
+    return Case(
+        bundle=bundle, kill=kill, join=join, names=names, flight=flight, runs=runs, memory=memory, base=base,
+        transient=score_transient(runs, base, queued),
+        growth=make_growth(runs, memory, _pods_of_lives(bundle, kill, runs), at_limit=at_limit),
+        queued=queued,
+    )  # fmt: skip
+
+
+def _queued(join: AccessJoin, flight: InFlight, runs: Runs, names: EndpointNames) -> Floats:
+    """ALB rows lost at the kill beyond those counted as in flight: they waited for a thread."""
+    counted = set(flight.requests["access_row"].drop_nulls())
+    waiting = join.lost.filter(~pl.col("row").is_in(counted)) if counted else join.lost
+    code = {(name, bool(job)): i for i, (name, job) in enumerate(zip(runs.names, runs.is_job, strict=True))}
+    total = np.zeros(runs.n)
+    for name in names.names(waiting["method"], waiting["path"]):
+        if (name, False) in code:
+            total[code[name, False]] += 1
+    return total
+
+
+def _pods_of_lives(bundle: Bundle, kill: KillCase, runs: Runs) -> dict[str, str | None]:
+    pods: dict[str, str | None] = {stream.stream: stream.pod for stream in bundle.streams}
+    for pod in bundle.pods:
+        pods.update(dict.fromkeys(pod.pod_ips, pod.name))
+    pods.setdefault("dead", kill.pod_name)
+    return {life: pods.get(life) for life in runs.lives}

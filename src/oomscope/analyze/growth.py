@@ -1,0 +1,231 @@
+"""Whose activity made the memory grow: increments of the curve against what every endpoint did meanwhile.
+
+For one endpoint at a time (a single culprit), increments are regressed on its starts, its completions or the seconds it
+was running, beside a decaying warm-up. The log-likelihood ratio against "warm-up alone" is the evidence; the same for
+all traffic together is the rival explanation. There is no intercept: steady growth needs a steady cause.
+Rows come from the dead instance, its siblings and its earlier lives: a leak lives in the code, not in the pod.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from oomscope.analyze.memory import Curve, Memory
+from oomscope.analyze.runs import Runs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
+
+MIN_BIN_S, MAX_FLOOR_BIN_S = 2.0, 60.0
+FINE_BINS, FLOOR_BINS = 150, 24
+MIN_ROWS = 5
+WARM_FAST, WARM_SLOW = (1 / 15, 3.0, 300.0), (1 / 4, 10.0, 900.0)  # share of the life, bounds in seconds
+WINSOR = 4.0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Design of the regression: increment ``y`` in bytes per bin, activity per bin and endpoint, age of the life."""
+
+    y: Floats
+    starts: Floats
+    done: Floats
+    seconds: Floats
+    age: Floats
+    dead: Flags
+    span_s: float
+
+    @property
+    def n(self) -> int:
+        """Number of increments."""
+        return int(self.y.size)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Single-culprit fits, one entry an endpoint: log-likelihood ratio ``ll`` (nats), bytes per unit ``beta``,
+    ``share`` of the dead instance's growth that it accounts for. ``total_ll``: the same for all traffic together."""
+
+    ll: Floats
+    beta: Floats
+    share: Floats
+    total_ll: float
+    total_share: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Fits of fine increments on starts and running seconds, of floor increments on completions."""
+
+    starts: Fit
+    seconds: Fit
+    done: Fit
+    floor: Fit
+
+
+def life_samples(
+    memory: Memory, runs: Runs, pods: dict[str, str | None]
+) -> list[tuple[int, Floats, Floats, bool]]:
+    """(life, t, y, dead) of every life whose memory was sampled; ``pods`` names the pod of each life."""
+    curves = ([memory.dead] if memory.dead is not None else []) + list(memory.others)
+    dead_lives = {int(life) for life in np.unique(runs.life[runs.dead])}
+    found = []
+    for life, name in enumerate(runs.lives):
+        mine = runs.life == life
+        if not mine.any():
+            continue
+        dead = life in dead_lives
+        begin = float(runs.start[mine].min())
+        end = (
+            0.0
+            if dead
+            else float(np.nanmax(np.where(np.isnan(runs.end[mine]), runs.start[mine], runs.end[mine])))
+        )
+        curve = memory.dead if dead else _curve_of(curves, pods.get(name), begin, min(end, 0.0))
+        if curve is not None:
+            keep = (curve.t >= begin - 2 * _step(curve)) & (curve.t <= min(end, 0.0) + 1e-9)
+            found.append((life, curve.t[keep], curve.y[keep], dead))
+    return found
+
+
+def _step(curve: Curve) -> float:
+    return curve.step_s if np.isfinite(curve.step_s) else 30.0
+
+
+def _curve_of(curves: list[Curve], pod: str | None, begin: float, end: float) -> Curve | None:
+    """The curve of that pod with most samples inside the life."""
+    mine = [curve for curve in curves if pod is not None and curve.pod == pod]
+    inside = [(int(((c.t >= begin) & (c.t <= end)).sum()), c.t.size, i) for i, c in enumerate(mine)]
+    best = max(inside, default=(0, 0, 0))
+    return mine[best[2]] if best[0] >= MIN_ROWS else None
+
+
+def make_growth(runs: Runs, memory: Memory, pods: dict[str, str | None], *, at_limit: bool) -> Growth | None:
+    """Fits, or None when there are too few samples of the dead instance. ``at_limit``: memory reached the limit at 0."""
+    samples = life_samples(memory, runs, pods)
+    top = float(memory.limit_bytes) if at_limit and memory.limit_bytes else None
+    fine = _rows(runs, samples, top, floor=False)
+    floor = _rows(runs, samples, top, floor=True)
+    if fine is None or floor is None:
+        return None
+    return Growth(
+        starts=fit_single(fine, fine.starts), seconds=fit_single(fine, fine.seconds),
+        done=fit_single(fine, fine.done), floor=fit_single(floor, floor.done),
+    )  # fmt: skip
+
+
+def _rows(
+    runs: Runs, samples: list[tuple[int, Floats, Floats, bool]], top: float | None, *, floor: bool
+) -> Rows | None:
+    parts = []
+    for life, t, y, dead in samples:
+        if t.size >= 3:
+            parts.append(_life_rows(runs, life, t, y, dead, top if dead else None, floor=floor))
+    parts = [part for part in parts if part is not None]
+    if not any(part.dead.any() for part in parts) or sum(part.n for part in parts) < MIN_ROWS:
+        return None
+    return Rows(
+        y=np.concatenate([p.y for p in parts]), starts=np.vstack([p.starts for p in parts]),
+        done=np.vstack([p.done for p in parts]), seconds=np.vstack([p.seconds for p in parts]),
+        age=np.concatenate([p.age for p in parts]), dead=np.concatenate([p.dead for p in parts]),
+        span_s=max(p.span_s for p in parts),
+    )  # fmt: skip
+
+
+def _life_rows(
+    runs: Runs, life: int, t: Floats, y: Floats, dead: bool, top: float | None, *, floor: bool
+) -> Rows | None:
+    mine = runs.dead if dead else runs.life == life
+    begin = max(float(t[0]), float(runs.start[mine].min()) - 1.0)
+    if top is not None and t[-1] < -0.05 and top > y[-1]:
+        t, y = np.append(t, 0.0), np.append(y, top)
+    edges = _edges(begin, t, floor=floor)
+    if edges is None:
+        return None
+    level = _floor_level(t, y, edges) if floor else np.interp(edges, t, y)
+    who = runs.who[mine]
+    start, end = runs.start[mine], np.where(np.isnan(runs.end[mine]), np.inf, runs.end[mine])
+    return Rows(
+        y=np.diff(level), starts=_counts(start, who, runs.n, edges), done=_counts(end, who, runs.n, edges),
+        seconds=_seconds(start, end, who, runs.n, edges), age=(edges[:-1] + edges[1:]) / 2 - begin,
+        dead=np.full(edges.size - 1, dead), span_s=float(edges[-1] - begin),
+    )  # fmt: skip
+
+
+def _edges(begin: float, t: Floats, *, floor: bool) -> Floats | None:
+    span = float(t[-1]) - begin
+    step = float(np.median(np.diff(t)))
+    wish = max(2 * step, min(span / FLOOR_BINS, MAX_FLOOR_BIN_S)) if floor else max(step, span / FINE_BINS)
+    width = max(wish, MIN_BIN_S)
+    n = int(span // width)
+    return None if n < 3 else float(t[-1]) - width * np.arange(n, -1, -1)
+
+
+def _floor_level(t: Floats, y: Floats, edges: Floats) -> Floats:
+    """At every edge the lowest level from there to the next edge (peaks are passing), monotone noise left as it is."""
+    level = np.interp(edges, t, y)
+    for i in range(edges.size - 1):
+        inside = y[(t >= edges[i]) & (t < edges[i + 1])]
+        if inside.size:
+            level[i] = min(level[i], float(inside.min()))
+    return level
+
+
+def _counts(times: Floats, who: NDArray[np.int64], n: int, edges: Floats) -> Floats:
+    index = np.searchsorted(edges, times, side="right") - 1
+    ok = (index >= 0) & (index < edges.size - 1)
+    table = np.zeros((edges.size - 1, n))
+    np.add.at(table, (index[ok], who[ok]), 1.0)
+    return table
+
+
+def _seconds(start: Floats, end: Floats, who: NDArray[np.int64], n: int, edges: Floats) -> Floats:
+    """Seconds of running inside every bin: differences of sum(max(0, t - start)) - sum(max(0, t - end))."""
+    total = np.zeros((edges.size, n))
+    for e in np.unique(who):
+        total[:, e] = _ramp(start[who == e], edges) - _ramp(end[who == e], edges)
+    return np.diff(total, axis=0)
+
+
+def _ramp(times: Floats, at: Floats) -> Floats:
+    ordered = np.sort(times[np.isfinite(times)])
+    passed = np.searchsorted(ordered, at)
+    sums = np.concatenate([[0.0], np.cumsum(ordered)])
+    return passed * at - sums[passed]
+
+
+def warm_up(age: Floats, span: float) -> Floats:
+    """Two decaying columns that take up boot, autoload and cache warm-up; scales follow the length of the life."""
+    scales = [float(np.clip(share * span, low, high)) for share, low, high in (WARM_FAST, WARM_SLOW)]
+    return np.column_stack([np.exp(-age / scale) for scale in scales])
+
+
+def fit_single(rows: Rows, activity: Floats) -> Fit:
+    """One endpoint at a time against warm-up alone; negative coefficients count as no evidence."""
+    y = _winsorised(rows.y)
+    q, _ = np.linalg.qr(warm_up(rows.age, rows.span_s))
+    every = np.column_stack([activity, activity.sum(axis=1)])
+    rest, columns = y - q @ (q.T @ y), every - q @ (q.T @ every)
+    power = (columns**2).sum(axis=0)
+    beta = np.maximum((columns.T @ rest) / np.maximum(power, 1e-9), 0.0)
+    left0 = max(float(rest @ rest), 1e-9)
+    left1 = np.maximum(left0 - beta**2 * power, 1e-6 * left0)
+    ll = np.where((power > 1e-6) & (beta > 0), 0.5 * rows.n * np.log(left0 / left1), 0.0)
+    grown = max(float(rows.y[rows.dead].sum()), 1.0)
+    share = beta * every[rows.dead].sum(axis=0) / grown
+    return Fit(ll[:-1], beta[:-1], share[:-1], float(ll[-1]), float(share[-1]), rows.n)
+
+
+def _winsorised(y: Floats) -> Floats:
+    centre = float(np.median(y))
+    spread = float(np.median(np.abs(y - centre))) * 1.4826
+    if spread <= 0:
+        return y
+    return np.clip(y, centre - WINSOR * spread, centre + WINSOR * spread)

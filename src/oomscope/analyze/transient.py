@@ -1,0 +1,168 @@
+"""Evidence from what was in flight: too many, too old, too frequent, too big. All in nats of surprise (-ln p).
+
+Under innocence the open requests of endpoint e are Poisson with mean lambda_e W_e and their ages follow the residual law
+of its durations; count and age are independent, so their surprises add.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import betainc, log_ndtr, ndtr
+
+from oomscope.analyze.baseline import Baseline
+from oomscope.analyze.runs import Runs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
+
+TINY = 1e-300
+MIN_AGE_S = 0.02
+AGE_SPAN = np.log(1200.0)  # ages of guilty requests: log-uniform on [0.1, 120] s
+ARRIVAL_WINDOW_S = 30.0
+
+
+@dataclass(frozen=True)
+class Transient:
+    """Per endpoint: ``open`` at the kill, ``expected``; surprises ``count``, ``age``, ``arrivals``, ``received``, ``sent``,
+    ``allocs``. ``oldest`` seconds (0: none open). ``recent`` starts in the last ``window_s`` against ``recent_expected``.
+
+    ``request_llr``: per run, log-likelihood ratio "this open request is the bad one"; NaN where not open.
+    """
+
+    open: Floats
+    expected: Floats
+    oldest: Floats
+    count: Floats
+    age: Floats
+    arrivals: Floats
+    recent: Floats
+    recent_expected: Floats
+    window_s: float
+    received: Floats
+    received_open: Floats
+    sent: Floats
+    sent_max: Floats
+    allocs: Floats
+    request_llr: Floats
+
+
+def score_transient(runs: Runs, base: Baseline, queued: Floats | None = None) -> Transient:
+    """All transient surprises. ``queued``: per endpoint, further arrivals the ALB saw that never reached the app."""
+    waiting = np.zeros(runs.n) if queued is None else queued
+    open_ = runs.count(runs.open)
+    age, oldest = _age_surprise(runs, base)
+    arrivals, recent, expected, window = _arrival_surprise(runs, base, waiting)
+    received, received_open = _received_surprise(runs)
+    sent, sent_max = _tail_surprise(runs, runs.sent)
+    allocs, _ = _tail_surprise(runs, runs.allocs)
+    return Transient(
+        open=open_, expected=base.expected_open, oldest=oldest, count=_count_surprise(open_, base), age=age,
+        arrivals=arrivals, recent=recent, recent_expected=expected, window_s=window, received=received,
+        received_open=received_open, sent=sent, sent_max=sent_max, allocs=allocs,
+        request_llr=_request_llr(runs, base),
+    )  # fmt: skip
+
+
+def poisson_tail(x: Floats, r: Floats, exposure: float, horizon: Floats) -> Floats:
+    """-ln P(X >= x) when X counts over ``horizon`` and r - 1/2 were seen over ``exposure`` (Gamma-Poisson predictive)."""
+    q = horizon / (horizon + max(exposure, 1e-9))
+    tail = np.where(x > 0, betainc(np.maximum(x, 1e-9), r, np.clip(q, 1e-12, 1 - 1e-12)), 1.0)
+    return -np.log(np.maximum(tail, TINY))
+
+
+def _count_surprise(open_: Floats, base: Baseline) -> Floats:
+    return poisson_tail(open_, base.count + 0.5, base.exposure_s, base.w * base.stall_e)
+
+
+def _age_surprise(runs: Runs, base: Baseline) -> tuple[Floats, Floats]:
+    """Oldest open request against the residual law, corrected for how many were open (Sidak)."""
+    surprise, oldest = np.zeros(runs.n), np.zeros(runs.n)
+    who, age = runs.who[runs.open], np.maximum(runs.age[runs.open], MIN_AGE_S)
+    p = residual_tail(age, base.mu[who] + np.log(base.stall_e[who]), base.sigma[who])
+    for e in np.unique(who):
+        mine = who == e
+        surprise[e] = -np.log(
+            max(-np.expm1(mine.sum() * np.log1p(-min(float(p[mine].min()), 1 - 1e-12))), TINY)
+        )
+        oldest[e] = age[mine].max()
+    return surprise, oldest
+
+
+def residual_tail(age: Floats, mu: Floats, sigma: Floats) -> Floats:
+    """P(age of an open request >= age) for lognormal durations: integral of the survival function over the mean."""
+    mean = np.exp(mu + sigma**2 / 2)
+    z = (mu - np.log(age)) / sigma
+    return np.clip((mean * ndtr(z + sigma) - age * ndtr(z)) / mean, 1e-12, 1.0)
+
+
+def _arrival_surprise(runs: Runs, base: Baseline, waiting: Floats) -> tuple[Floats, Floats, Floats, float]:
+    """Starts on the dead pod in the last seconds, against the endpoint's share of all traffic then."""
+    window = float(min(ARRIVAL_WINDOW_S, base.guard_s))
+    recent = runs.count(runs.dead & (runs.start > -window)) + waiting
+    usual = base.rate * window
+    scale = max(1.0, float(recent.sum()) / max(float(usual.sum()), 1e-9))
+    tail = poisson_tail(recent, base.count + 0.5, base.exposure_s, np.full(runs.n, window * min(scale, 4.0)))
+    return tail, recent, usual, window
+
+
+def _sizes(values: Floats) -> Floats:
+    with np.errstate(invalid="ignore"):
+        return np.log(np.maximum(values, 100.0))
+
+
+def _robust(values: Floats, pseudo: float, prior: float, floor: float) -> tuple[float, float]:
+    """Median and shrunk robust deviation."""
+    centre = float(np.median(values))
+    mad = float(np.median(np.abs(values - centre))) * 1.4826
+    return centre, max((mad * values.size + prior * pseudo) / (values.size + pseudo), floor)
+
+
+def _sidak(z: float, n: int) -> float:
+    p = float(np.exp(log_ndtr(-z)))
+    return -float(np.log(max(-np.expm1(max(n, 1) * np.log1p(-min(p, 1 - 1e-12))), TINY)))
+
+
+def _received_surprise(runs: Runs) -> tuple[Floats, Floats]:
+    """Body sizes of open requests against the finished ones of the same endpoint (all, where it has none)."""
+    surprise, largest = np.zeros(runs.n), np.full(runs.n, np.nan)
+    known = ~np.isnan(runs.received)
+    sizes = _sizes(runs.received)
+    done = known & ~runs.open
+    overall = sizes[done] if done.any() else np.array([np.log(1000.0)])
+    for e in np.unique(runs.who[runs.open & known]):
+        mine = runs.open & known & (runs.who == e)
+        history = sizes[done & (runs.who == e)]
+        centre, spread = _robust(history if history.size else overall, 5.0, 1.0, 0.3)
+        surprise[e] = min(_sidak((float(sizes[mine].max()) - centre) / spread, int(mine.sum())), 25.0)
+        largest[e] = float(runs.received[mine].max())
+    return surprise, largest
+
+
+def _tail_surprise(runs: Runs, values: Floats) -> tuple[Floats, Floats]:
+    """How far the largest finished run of an endpoint stands out from its own others: survived versions of a killer."""
+    surprise, largest = np.zeros(runs.n), np.full(runs.n, np.nan)
+    known = ~np.isnan(values) & ~np.isnan(runs.end)
+    sizes = _sizes(values)
+    for e in np.unique(runs.who[known]):
+        mine = sizes[known & (runs.who == e)]
+        largest[e] = float(values[known & (runs.who == e)].max())
+        if mine.size >= 4:
+            centre, spread = _robust(mine, 5.0, 0.6, 0.2)
+            surprise[e] = min(_sidak((float(mine.max()) - centre) / spread, mine.size), 25.0)
+    return surprise, largest
+
+
+def _request_llr(runs: Runs, base: Baseline) -> Floats:
+    """ln g(age) - ln(lambda_e S_e(age)) of every open run: ranks requests, and sums to endpoints."""
+    llr = np.full(runs.who.size, np.nan)
+    who, age = runs.who[runs.open], np.maximum(runs.age[runs.open], MIN_AGE_S)
+    z = (np.log(age) - base.mu[who] - np.log(base.stall_e[who])) / base.sigma[who]
+    survival = np.maximum(log_ndtr(-z), -15.0)
+    llr[runs.open] = -np.log(age * AGE_SPAN) - np.log(base.rate[who]) - survival
+    return llr
