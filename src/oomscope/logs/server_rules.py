@@ -126,9 +126,9 @@ RULES = _by_head((*_PUMA, *_UNICORN, *_SIDEKIQ, *_QUEUES))
 
 # ``app.rb:3:in 'load': message (Class)``, the way Ruby prints an exception nobody caught
 _AT_END = {
-    name: re.compile(rf"\S{{1,300}}:\d{{1,7}}:in [^\n]{{1,2000}}\({name}\)\s*$", re.MULTILINE)
+    name: re.compile(rf"(?:\S{{1,300}}:\d{{1,7}}:in .{{1,2000}}|(?:failed to|Cannot) allocate memory.{{0,300}})\({name}\)\s*$", re.MULTILINE)
     for name in ("NoMemoryError", "Errno::ENOMEM", "LoadError")
-}
+}  # fmt: skip
 
 # Fatal lines that may begin with a file name: a substring that must be there, the pattern, the fields. Only the shapes
 # in which Ruby itself prints them count, since the same words may stand in a parameter or a user's text.

@@ -112,7 +112,7 @@ def _rack_app(body: str) -> LogEvent | None:
         "method": match["method"],
         "path": path or None,
         "query": query or None,
-        "client": match["client"],
+        "client": match["client"].strip("-") or None,
         "exception": match["error"].strip() or None,
         "note": match["what"],
     }
