@@ -26,8 +26,8 @@ SECRET = "<secret>"  # noqa: S105 - the mark that stands for one
 
 # ------------------------------------------------------------------------------------------------- secrets, always
 
-_SECRET_NAMES = (  # noqa: S105 - names of secrets, not secrets
-    r"pass(?:word|wd|phrase|code)?|pwd|secret|token|api[_-]?key|key|signature|sig|auth|authorization|"
+_SECRET_NAMES = (
+    r"pass(?:word|wd|phrase|code)?|pwd|secret|token|api[_-]?key|key|signature|sig|auth|authorization|"  # noqa: S105
     r"session|session[_-]?id|sid|cookie|set-cookie|credentials?|otp|pin|csrf|xsrf|jwt|bearer|private[_-]?key|"
     r"code[_-]?verifier|awsaccesskeyid"
 )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from oomscope.facts import GapReason
 from oomscope.logs.interface import Identity
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class Found:
     label: str
     kind: str  # file, bundle, problem
     problem: str | None = None
-    reason: str = "unparsable"
+    reason: GapReason = "unparsable"
 
 
 def walk(root: Path, limits: Limits, is_bundle_folder: str = "manifest.json") -> Iterator[Found]:

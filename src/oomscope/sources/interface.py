@@ -135,7 +135,8 @@ def _table(
     if not tables:
         return empty(schema)
     columns = list(schema)
-    return pl.concat([table.select(columns) for table in tables]).sort(keys, maintain_order=True)
+    joined: pl.DataFrame = pl.concat([table.select(columns) for table in tables])
+    return joined.sort(keys, maintain_order=True)
 
 
 def _once(accesses: pl.DataFrame) -> pl.DataFrame:
