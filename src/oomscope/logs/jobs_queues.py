@@ -56,11 +56,11 @@ def parse_queue_line(text: str) -> LogEvent | None:
 
 def _delayed(text: str) -> LogEvent | None:
     head = _DELAYED.match(text)
-    at = text.rfind(" (id=", 0, head.end()) if head else -1
-    tail = _DELAYED_END.match(text, at) if at >= 0 else None
+    # the first id counts: an error text behind it may hold another
+    tail = _DELAYED_END.search(text, head.start("name"), head.end()) if head else None
     if head is None or tail is None:
         return None
-    name = text[head.start("name") : at]
+    name = text[head.start("name") : tail.start()]
     word = _WORD.match(name)
     pid = _WORKER_PID.search(head["worker"])
     took = as_float(tail["took"])
