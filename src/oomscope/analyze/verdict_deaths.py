@@ -1,0 +1,345 @@
+"""Every end of a container, and every kill inside one that lived on, put together from whatever tells of it. Pure.
+
+Each source knows a death differently: Kubernetes by container id and a whole second, the kernel by cgroup and the
+microsecond, kube-state-metrics by pod and a gauge, a log by just ending. ``gather`` makes one ``Death`` of each.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from oomscope.analyze.verdict_death import SKEW, Death, belongs, near
+from oomscope.facts import ContainerFacts, LogStream, OomKill, PodFacts, ProcessLife, SeriesPoint, Termination
+from oomscope.units import from_epoch
+
+if TYPE_CHECKING:
+    from oomscope.evidence import Bundle
+
+_FLUSH = timedelta(seconds=2)  # a line later than this after a kill was written by a living process
+_SANDBOX = "pause"
+
+
+class Known:
+    """Who is who: container ids and pod UIDs of everything in the bundle, with a name."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.pod_by_uid = {p.uid: p for p in bundle.pods if p.uid}
+        self.pod_by_name = {(p.namespace, p.name): p for p in bundle.pods}
+        self.by_id: dict[str, tuple[PodFacts, ContainerFacts]] = {}
+        for pod in bundle.pods:
+            for container in pod.containers:
+                ids = (container.container_id, *(t.container_id for t in container.terminations))
+                self.by_id.update({i: (pod, container) for i in ids if i})
+        self.stream_by_id = {s.container_id: s for s in bundle.streams if s.container_id}
+        self.in_memory = _memory_owners(bundle)
+        self.successor = dict(_successors(bundle.streams))
+
+    def fill(self, death: Death) -> None:
+        """Complete a death's identity from its container id or pod UID."""
+        pod, container = self.by_id.get(death.container_id or "", (None, None))
+        pod = pod or self.pod_by_uid.get(death.pod_uid or "")
+        stream = death.stream or self.stream_by_id.get(death.container_id or "")
+        pod = pod or self._pod_named(death.pod_name or (stream.pod if stream else None))
+        if pod is not None and container is None:
+            container = _container_of(pod, death.container)
+        death.pod, death.container_facts = death.pod or pod, death.container_facts or container
+        death.stream = stream
+        owner = self.in_memory.get(death.container_id or "", (None, None, None))
+        if pod is not None:
+            _name(death, pod.namespace, pod.name, container.name if container else None, pod.uid)
+        if stream is not None:
+            _name(death, stream.namespace, stream.pod, stream.container, stream.pod_uid)
+        _name(death, *owner, None)
+        if stream is not None:
+            death.successor = self.successor.get(stream.stream)
+
+    def _pod_named(self, name: str | None) -> PodFacts | None:
+        return next((p for p in self.bundle.pods if p.name == name), None) if name else None
+
+
+def _name(
+    death: Death, namespace: str | None, pod: str | None, container: str | None, uid: str | None
+) -> None:
+    """Fill in the names a death does not have yet."""
+    death.namespace = death.namespace or namespace
+    death.pod_name = death.pod_name or pod
+    death.container = death.container or container
+    death.pod_uid = death.pod_uid or uid
+
+
+def _container_of(pod: PodFacts, name: str | None) -> ContainerFacts | None:
+    if name:
+        return next((c for c in pod.containers if c.name == name), None)
+    regular = [c for c in pod.containers if c.kind == "container"]
+    return regular[0] if len(regular) == 1 else None
+
+
+def _memory_owners(bundle: Bundle) -> dict[str, tuple[str | None, str | None, str | None]]:
+    if bundle.memory.is_empty():
+        return {}
+    rows = bundle.memory.select("container_id", "namespace", "pod", "container").unique(maintain_order=True)
+    return {r[0]: (r[1], r[2], r[3]) for r in rows.iter_rows() if r[0]}
+
+
+def _successors(streams: tuple[LogStream, ...]) -> Iterator[tuple[str, LogStream]]:
+    """(stream, the log of the next instance of the same container)."""
+    lives: dict[tuple[str | None, str | None, str | None], list[LogStream]] = defaultdict(list)
+    for stream in streams:
+        if stream.pod and stream.first_at:
+            lives[(stream.namespace, stream.pod, stream.container)].append(stream)
+    for group in lives.values():
+        group.sort(key=lambda s: (s.first_at, s.stream))
+        for earlier, later in pairwise(group):
+            different = not (earlier.container_id and earlier.container_id == later.container_id)
+            if different and earlier.last_at and later.first_at and later.first_at >= earlier.last_at - SKEW:
+                yield earlier.stream, later
+
+
+def gather(bundle: Bundle) -> list[Death]:
+    """All deaths the bundle tells of, oldest first (those without a time last)."""
+    known = Known(bundle)
+    deaths = list(_from_pods(bundle.pods))
+    for finder in (
+        _from_state_metrics,
+        _from_kernel,
+        _from_counters,
+        _from_performance,
+        _from_logs,
+        _from_lives,
+    ):
+        finder(deaths, known)
+    for death in deaths:
+        known.fill(death)
+    return sorted(
+        deaths,
+        key=lambda d: (d.at is None, d.at.timestamp() if d.at else 0.0, d.pod_name or "", d.container or ""),
+    )
+
+
+def _from_pods(pods: tuple[PodFacts, ...]) -> Iterator[Death]:
+    for pod in pods:
+        ends = [(c, t) for c in pod.containers for t in c.terminations]
+        for container, end in ends:
+            yield Death(
+                pod.namespace, pod.name, pod.uid, container.name, end.container_id, end.finished_at, True, pod,
+                container, end,
+            )  # fmt: skip
+        if pod.status_reason == "Evicted" and not ends:
+            yield Death(pod.namespace, pod.name, pod.uid, at=None, ended=True, pod=pod)
+
+
+# ------------------------------------------------------------------------------------------------------ metrics
+
+
+def _by_container(points: tuple[SeriesPoint, ...]) -> dict[tuple[str | None, ...], list[SeriesPoint]]:
+    groups: dict[tuple[str | None, ...], list[SeriesPoint]] = defaultdict(list)
+    for point in sorted(points, key=lambda p: p.at):
+        if point.pod:
+            groups[(point.namespace, point.pod, point.container, point.pod_uid)].append(point)
+    return groups
+
+
+def _from_state_metrics(deaths: list[Death], known: Known) -> None:
+    for (namespace, pod, container, uid), points in _by_container(known.bundle.series).items():
+        for end in _metric_ends(points):
+            mine = [d for d in deaths if belongs(d, namespace, pod, container) and d.ended]
+            if any(near(d.at, end.finished_at, timedelta(seconds=2)) for d in mine):
+                continue
+            if end.finished_at is None and mine:
+                continue
+            deaths.append(Death(namespace, pod, uid, container, None, end.finished_at, True, termination=end))
+
+
+def _metric_ends(points: list[SeriesPoint]) -> Iterator[Termination]:
+    """One termination for each distinct finish time of the gauge, with the reason and exit code told with it."""
+    reasons = [p for p in points if p.metric == "last_terminated_reason" and p.value == 1]
+    codes = [p for p in points if p.metric == "last_terminated_exitcode"]
+    times: dict[float, datetime] = {}
+    for point in points:
+        if point.metric == "last_terminated_timestamp" and point.value > 0:
+            times.setdefault(point.value, point.at)
+    for value, seen in times.items():
+        code = _as_of(codes, seen)
+        reason = _as_of(reasons, seen)
+        yield Termination(
+            "kube-state-metrics", int(code.value) if code else None, reason.reason if reason else None,
+            finished_at=from_epoch(value),
+        )  # fmt: skip
+    if not times and reasons:
+        code = codes[-1] if codes else None
+        yield Termination("kube-state-metrics", int(code.value) if code else None, reasons[-1].reason)
+
+
+def _as_of(points: list[SeriesPoint], at: datetime) -> SeriesPoint | None:
+    """The reading at that scrape, else the first one after it."""
+    return next((p for p in points if p.at >= at), points[-1] if points else None)
+
+
+def _from_counters(deaths: list[Death], known: Known) -> None:
+    """``container_oom_events_total`` went up: some process of the container was OOM-killed between two readings."""
+    for (namespace, pod, container, uid), points in _by_container(known.bundle.series).items():
+        readings = [p for p in points if p.metric == "oom_events"]
+        for before, after in pairwise(readings):
+            if after.value <= before.value:
+                continue
+            mine = [d for d in deaths if belongs(d, namespace, pod, container)]
+            hit = next((d for d in mine if d.at and before.at - SKEW <= d.at <= after.at + SKEW), None)
+            if hit is None:
+                hit = Death(namespace, pod, uid, container, None, after.at, False)
+                hit.notes.append(f"between {before.at:%H:%M:%S} and {after.at:%H:%M:%S}")
+                deaths.append(hit)
+            hit.counter = after
+
+
+def _from_performance(deaths: list[Death], known: Known) -> None:
+    for (namespace, pod, container, uid), points in _by_container(known.bundle.series).items():
+        readings = [p for p in points if p.metric == "performance_termination_reason"]
+        if not readings:
+            continue
+        mine = [d for d in deaths if belongs(d, namespace, pod, container) and d.ended is not False]
+        if mine:
+            mine[-1].performance = readings[-1]
+        else:
+            end = Termination("performance-log", reason=readings[0].reason)
+            deaths.append(
+                Death(namespace, pod, uid, container, None, readings[0].at, True, termination=end,
+                      performance=readings[0])
+            )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------- kernel
+
+
+def _from_kernel(deaths: list[Death], known: Known) -> None:
+    """Newest first, so that the last kill of an instance is the one that ended it."""
+    for kill in sorted(known.bundle.oom_kills, key=_kernel_order, reverse=True):
+        end = _end_of(deaths, kill)
+        if end is not None:
+            end.kernel, end.at = kill, kill.at or end.at
+            continue
+        death = Death(
+            pod_uid=kill.pod_uid, container_id=kill.container_id, at=kill.at, kernel=kill,
+            container=None,
+        )  # fmt: skip
+        known.fill(death)
+        death.ended = _ended(death, kill)
+        if death.at is None and death.stream is not None and death.ended:
+            death.at = death.stream.last_at
+            death.notes.append("the kernel line has no wall time: the time is that of the log's last line")
+        deaths.append(death)
+
+
+def _kernel_order(kill: OomKill) -> tuple[float, float]:
+    return (kill.at.timestamp() if kill.at else 0.0, kill.uptime_s or 0.0)
+
+
+def _end_of(deaths: list[Death], kill: OomKill) -> Death | None:
+    """The known end this kill explains: same instance, near in time."""
+    for death in deaths:
+        if death.kernel is not None or death.ended is not True or death.termination is None:
+            continue
+        same_id = kill.container_id is not None and kill.container_id == death.container_id
+        if same_id and (kill.at is None or death.at is None or near(kill.at, death.at)):
+            return death
+        loose = (
+            not (kill.container_id and death.container_id) and kill.pod_uid and kill.pod_uid == death.pod_uid
+        )
+        if loose and near(kill.at, death.at):
+            return death
+    return None
+
+
+def _ended(death: Death, kill: OomKill) -> bool | None:
+    """Did the container end with this kill? By what came after it, else by who was in it."""
+    stream, at = death.stream, kill.at
+    if at and stream and stream.last_at and stream.last_at > at + _FLUSH:
+        return False
+    if death.successor is not None:
+        return True
+    if death.pod is not None and death.container_id is not None:
+        container = death.container_facts
+        ends = container.terminations if container else ()
+        if any(t.container_id == death.container_id for t in ends):
+            return False  # it ended, but at another time than this kill
+        if container and container.container_id == death.container_id:
+            return not container.running_since
+        return True  # no instance of that id is left
+    return kill.group_kill or _was_main(kill)
+
+
+def _was_main(kill: OomKill) -> bool | None:
+    """Was the victim the container's first process? Processes start in the order of their pids."""
+    if not kill.tasks:
+        return None
+    others = [t.pid for t in kill.tasks if t.comm != _SANDBOX and (t.tgid in (None, t.pid))]
+    if kill.scope not in ("container", "pod") or kill.pid not in others:
+        return None
+    return kill.pid == min(others)
+
+
+# ----------------------------------------------------------------------------------------------------------- logs
+
+
+def _from_logs(deaths: list[Death], known: Known) -> None:
+    """A log followed by the log of the next instance ended in a death, whatever it was."""
+    for stream in known.bundle.streams:
+        successor = known.successor.get(stream.stream)
+        told = successor is not None or stream.stop_seen_at is not None
+        if not told or _has_end(deaths, stream, known):
+            continue
+        deaths.append(
+            Death(
+                stream.namespace, stream.pod, stream.pod_uid, stream.container, stream.container_id,
+                stream.last_at, True, stream=stream, successor=successor,
+            )
+        )  # fmt: skip
+
+
+def _has_end(deaths: list[Death], stream: LogStream, known: Known) -> bool:
+    for death in deaths:
+        if death.ended is False:
+            continue
+        if stream.container_id and death.container_id:
+            if stream.container_id == death.container_id:
+                return True
+            continue
+        named = belongs(death, stream.namespace, stream.pod, stream.container)
+        if named and (death.stream is stream or near(death.at, stream.last_at)):
+            death.stream = death.stream or stream
+            death.successor = death.successor or known.successor.get(stream.stream)
+            return True
+    return False
+
+
+def _from_lives(deaths: list[Death], known: Known) -> None:
+    """A worker whose index booted again without any word of a stop: it died, nothing in the log says of what."""
+    streams = {s.stream: s for s in known.bundle.streams}
+    for life in known.bundle.lives:
+        stream = streams.get(life.stream)
+        if life.end not in ("replaced", "reaped_sigkill") or stream is None:
+            continue
+        when = life.stopped_at or life.last_line_at
+        hit = next((d for d in deaths if d.ended is not True and _inside(d, stream, life)), None)
+        if hit is None:
+            hit = Death(
+                stream.namespace, stream.pod, stream.pod_uid, stream.container, stream.container_id, when, False,
+                stream=stream,
+            )  # fmt: skip
+            deaths.append(hit)
+        hit.replaced = life
+
+
+def _inside(death: Death, stream: LogStream, life: ProcessLife) -> bool:
+    if death.container_id and stream.container_id and death.container_id != stream.container_id:
+        return False
+    named = death.container_id == stream.container_id or belongs(
+        death, stream.namespace, stream.pod, stream.container
+    )
+    when = life.stopped_at or life.last_line_at
+    alive = death.at is None or life.booted_at is None or life.booted_at <= death.at
+    return named and alive and death.replaced is None and (when is None or near(when, death.at))
