@@ -58,6 +58,7 @@ class Fit:
     total_ll: float
     total_share: float
     rows: int
+    activity: Floats  # of the dead instance
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Growth:
     seconds: Fit
     done: Fit
     floor: Fit
+    twins: dict[int, tuple[int, ...]]  # endpoints whose completions cannot be told apart (correlation over 0.9)
 
 
 def life_samples(
@@ -117,7 +119,7 @@ def make_growth(runs: Runs, memory: Memory, pods: dict[str, str | None], *, at_l
         return None
     return Growth(
         starts=fit_single(fine, fine.starts), seconds=fit_single(fine, fine.seconds),
-        done=fit_single(fine, fine.done), floor=fit_single(floor, floor.done),
+        done=fit_single(fine, fine.done), floor=fit_single(floor, floor.done), twins=_twins(floor.done),
     )  # fmt: skip
 
 
@@ -220,7 +222,7 @@ def fit_single(rows: Rows, activity: Floats) -> Fit:
     ll = np.where((power > 1e-6) & (beta > 0), 0.5 * rows.n * np.log(left0 / left1), 0.0)
     grown = max(float(rows.y[rows.dead].sum()), 1.0)
     share = beta * every[rows.dead].sum(axis=0) / grown
-    return Fit(ll[:-1], beta[:-1], share[:-1], float(ll[-1]), float(share[-1]), rows.n)
+    return Fit(ll[:-1], beta[:-1], share[:-1], float(ll[-1]), float(share[-1]), rows.n, activity[rows.dead].sum(axis=0))
 
 
 def _winsorised(y: Floats) -> Floats:
@@ -229,3 +231,13 @@ def _winsorised(y: Floats) -> Floats:
     if spread <= 0:
         return y
     return np.clip(y, centre - WINSOR * spread, centre + WINSOR * spread)
+
+
+def _twins(done: Floats, limit: float = 0.9) -> dict[int, tuple[int, ...]]:
+    """Endpoints that rise and fall together, among those with at least ten completions."""
+    busy = np.flatnonzero((done.sum(axis=0) >= 10) & (done.std(axis=0) > 0))
+    if busy.size < 2 or done.shape[0] < 8:
+        return {}
+    alike = np.corrcoef(done[:, busy], rowvar=False) > limit
+    np.fill_diagonal(alike, False)
+    return {int(busy[i]): tuple(int(j) for j in busy[alike[i]]) for i in range(busy.size) if alike[i].any()}

@@ -28,6 +28,7 @@ _CONFLICT_COST = 0.03
 _OTHER_RESTART_COST = 0.2
 _LATE_FACTOR = 3.0  # an alert follows the death it is about
 _MAX_RAW = 600
+_MAX_ALERT_DELAY = 900.0
 
 
 def find_kills(bundle: Bundle) -> tuple[KillCase, ...]:
@@ -42,14 +43,37 @@ def choose_kill(kills: Iterable[KillCase], target: Target) -> KillCase | None:
     """The kill the question is about: of the target, nearest to its time; without a time the newest OOM kill, else
     the newest end. Kills of pods nothing else is known of come last. None when no kill fits the target.
     """
+    kills = tuple(kills)
     fitting = [k for k in kills if _fits(k, target)]
     if not fitting:
-        return None
+        return _unlinked(kills, target)
     named = [k for k in fitting if k.pod_name] or fitting
     if target.at is None:
         oom = [k for k in named if k.verdict.startswith("oom_")]
         return max(oom or named, key=_order)
     return min(named, key=lambda k: _distance(k, target.at))
+
+
+def _unlinked(kills: tuple[KillCase, ...], target: Target) -> KillCase | None:
+    """The one kernel kill around the target's time that no pod's name is known for: a possibility, no more."""
+    nameless = [k for k in kills if k.kernel and k.pod_name is None and _could_be(k, target)]
+    if len(nameless) != 1:
+        return None
+    return replace(
+        nameless[0],
+        verdict="undetermined",
+        rule="kernel_unlinked",
+        confidence=0.4,
+        statement=nameless[0].statement + " Nothing ties that container to the pod in question.",
+    )
+
+
+def _could_be(kill: KillCase, target: Target) -> bool:
+    if target.pod_uid and kill.pod_uid and target.pod_uid != kill.pod_uid:
+        return False
+    if target.at is None or kill.killed_at is None:
+        return True
+    return -_MAX_ALERT_DELAY <= (kill.killed_at - target.at).total_seconds() <= 90
 
 
 def _fits(kill: KillCase, target: Target) -> bool:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from oomscope.evidence import Bundle
 
 _FLUSH = timedelta(seconds=2)  # a line later than this after a kill was written by a living process
+_ALERT_DELAY = timedelta(minutes=5)  # scrape, evaluation and pending time of a usual rule
+_SILENCE = timedelta(seconds=10)
 _SANDBOX = "pause"
 
 
@@ -183,17 +185,25 @@ def _as_of(points: list[SeriesPoint], at: datetime) -> SeriesPoint | None:
 def _from_counters(deaths: list[Death], known: Known) -> None:
     """``container_oom_events_total`` went up: some process of the container was OOM-killed between two readings."""
     for (namespace, pod, container, uid), points in _by_container(known.bundle.series).items():
-        readings = [p for p in points if p.metric == "oom_events"]
-        for before, after in pairwise(readings):
-            if after.value <= before.value:
-                continue
+        for since, rise in _rises(points):
             mine = [d for d in deaths if belongs(d, namespace, pod, container)]
-            hit = next((d for d in mine if d.at and before.at - SKEW <= d.at <= after.at + SKEW), None)
+            hit = next((d for d in mine if d.at and since - SKEW <= d.at <= rise.at + SKEW), None)
             if hit is None:
-                hit = Death(namespace, pod, uid, container, None, after.at, False)
-                hit.notes.append(f"between {before.at:%H:%M:%S} and {after.at:%H:%M:%S}")
+                hit = Death(namespace, pod, uid, container, None, rise.at, False)
+                hit.notes.append(f"between {since:%H:%M:%S} and {rise.at:%H:%M:%S}")
                 deaths.append(hit)
-            hit.counter = after
+            hit.counter = rise
+
+
+def _rises(points: list[SeriesPoint]) -> Iterator[tuple[datetime, SeriesPoint]]:
+    """(since when, reading that is higher). An alert on the counter stands for a rise in the minutes before it."""
+    readings = [p for p in points if p.metric == "oom_events"]
+    for before, after in pairwise(readings):
+        if after.value > before.value:
+            yield before.at, after
+    for point in points:
+        if point.metric == "oom_events_alert":
+            yield point.at - _ALERT_DELAY, point
 
 
 def _from_performance(deaths: list[Death], known: Known) -> None:
@@ -261,6 +271,8 @@ def _ended(death: Death, kill: OomKill) -> bool | None:
         return False
     if death.successor is not None:
         return True
+    if _was_alone(kill):
+        return True
     if death.pod is not None and death.container_id is not None:
         container = death.container_facts
         ends = container.terminations if container else ()
@@ -270,6 +282,12 @@ def _ended(death: Death, kill: OomKill) -> bool | None:
             return not container.running_since
         return True  # no instance of that id is left
     return kill.group_kill or _was_main(kill)
+
+
+def _was_alone(kill: OomKill) -> bool:
+    """The victim was the only process, so its death was the container's, whatever a Pod read too early says."""
+    others = [t for t in kill.tasks if t.comm != _SANDBOX]
+    return len(others) == 1 and others[0].pid == kill.pid and kill.scope in ("container", "pod")
 
 
 def _was_main(kill: OomKill) -> bool | None:
@@ -298,6 +316,24 @@ def _from_logs(deaths: list[Death], known: Known) -> None:
                 stream.last_at, True, stream=stream, successor=successor,
             )
         )  # fmt: skip
+
+
+def _from_silence(deaths: list[Death], known: Known) -> None:
+    """The target's log stops long before the time asked about, and nothing else tells of a death there."""
+    target = known.bundle.target
+    for stream in known.bundle.streams:
+        asked = target.at is not None and target.pod == stream.pod and stream.first_at and stream.last_at
+        if not asked or target.at is None or stream.first_at is None or stream.last_at is None:
+            continue
+        spacing = (stream.last_at - stream.first_at) / max(stream.coverage.lines, 1)
+        quiet = target.at - stream.last_at > max(_SILENCE, 50 * spacing)
+        if quiet and not known.successor.get(stream.stream) and not _has_end(deaths, stream, known):
+            deaths.append(
+                Death(
+                    stream.namespace, stream.pod, stream.pod_uid, stream.container, stream.container_id,
+                    stream.last_at, None, stream=stream,
+                )
+            )  # fmt: skip
 
 
 def _has_end(deaths: list[Death], stream: LogStream, known: Known) -> bool:

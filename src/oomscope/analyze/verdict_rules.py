@@ -175,6 +175,8 @@ RULES: tuple[Rule, ...] = (
          "Memory of container {container} fell from its limit in one step{at} while it ran on: a child probably died."),
     Rule("sudden_end_at_limit", "20", lambda e: e.ended is True and e.near_limit, "undetermined", 0.6,
          "Container {container} ended{at}{share}; no source tells how. An OOM kill is likely."),
+    Rule("log_falls_silent", "20", lambda e: e.ended is None, "undetermined", 0.35,
+         "The log of container {container} falls silent{at}; no source tells whether or how it ended."),
     Rule("unknown_end", "20", lambda e: True, "undetermined", 0.4,
          "Container {container} ended{at}; no source tells how."),
 )  # fmt: skip
