@@ -67,7 +67,7 @@ def reliability(
 
 
 Row = dict[str, Any]
-Column = tuple[str, Callable[[Sequence[Row]], str]]
+Draw = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 
 
 def grouped(rows: Sequence[Row], key: str) -> dict[str, list[Row]]:

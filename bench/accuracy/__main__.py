@@ -59,7 +59,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def page(incidents: Sequence[Incident], rows: Sequence[Row], draw: tables.Draw) -> str:
+def page(incidents: Sequence[Incident], rows: Sequence[Row], draw: measures.Draw) -> str:
     """All tables as text."""
     full = [row for row in rows if row["variant"] == "full"] or list(rows)
     line, reliable = tables.calibration(full)
@@ -82,7 +82,7 @@ def page(incidents: Sequence[Incident], rows: Sequence[Row], draw: tables.Draw) 
     return "\n\n".join(f"{_title(name, draw)}\n\n{draw(*table)}" for name, table in parts)
 
 
-def _title(name: str, draw: tables.Draw) -> str:
+def _title(name: str, draw: measures.Draw) -> str:
     return f"### {name}" if draw is measures.markdown else f"{name}:"
 
 

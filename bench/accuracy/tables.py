@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bench.measures import Row, brier, calibration_error, grouped, reliability, share
 
 Table = tuple[list[str], list[list[str]]]
-Draw = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 
 
 def by_group(rows: Sequence[Row], key: str, first: str) -> Table:
