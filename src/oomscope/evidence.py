@@ -186,16 +186,15 @@ def is_bundle(folder: Path) -> bool:
 
 
 def _check_free(folder: Path, force: bool) -> None:
-    if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+    if not os.path.lexists(folder) or (folder.is_dir() and (force or not any(folder.iterdir()))):
         return
     what = "a bundle" if is_bundle(folder) else "something that is not a bundle"
-    if not folder.is_dir() or not (force or what == "a bundle") or (what == "a bundle" and not force):
-        raise UsageError(
-            f"{folder} already holds {what}",
-            likely="the name was used before",
-            fix="choose another folder with -o" + (", or add --force" if folder.is_dir() else ""),
-            slug="folder-in-use",
-        )
+    raise UsageError(
+        f"{folder} already holds {what}",
+        likely="the name was used before",
+        fix="choose another folder with -o" + (", or add --force" if folder.is_dir() else ""),
+        slug="folder-in-use",
+    )
 
 
 def _write_all(bundle: Bundle, folder: Path) -> None:

@@ -22,6 +22,7 @@ MAX_WORDS = (
     20  # a parameter with more different words than this is free text (names, searches), not an enumeration
 )
 MAX_KEY = 64
+_MAX_PASSES = 8
 SECRET = "<secret>"  # noqa: S105 - the mark that stands for one
 
 # ------------------------------------------------------------------------------------------------- secrets, always
@@ -66,7 +67,17 @@ def scrub(text: str) -> str:
     text = _clean(text)
     if not _HINT.search(text):
         return text
-    return _SECRETS.sub(_replacement, text)
+    return _settled(lambda part: _SECRETS.sub(_replacement, part), text)
+
+
+def _settled(change: Callable[[str], str], text: str) -> str:
+    """``change`` until nothing changes: what a replacement leaves behind may itself look like something to replace."""
+    for _ in range(_MAX_PASSES):
+        new = _clean(change(text))
+        if new == text:
+            break
+        text = new
+    return text
 
 
 def _replacement(match: re.Match[str]) -> str:
@@ -187,14 +198,17 @@ class Redactor:
 
     def query(self, text: str) -> str:
         """A query string (``a=1&b=2``), names kept, values replaced."""
-        return _map_query(_clean(text), self.value)
+        return _settled(lambda part: _map_query(part, self.value), _clean(text))
 
     def params(self, text: str) -> str:
         """Parameters as JSON or as Ruby prints a hash, cut or whole; what is JSON stays JSON."""
-        return _map_params(_clean(text), self.value)
+        return _settled(lambda part: _map_params(part, self.value), _clean(text))
 
     def line(self, text: str) -> str:
         """A raw log line: its query strings and what follows ``Parameters:`` or ``params``."""
+        return _settled(self._line, _clean(text))
+
+    def _line(self, text: str) -> str:
         text = scrub(text)
         if self.show_params:
             return text
@@ -324,7 +338,7 @@ def learn_column(table: pl.DataFrame, column: str, learn: Callable[[str], None])
 
 def shorten_ip(text: str | None) -> str:
     """A client address as shown to people: ``10.1.x.x``, ``2001:db8:x``; ``-`` when unknown."""
-    if not text:
+    if not text or text == "-":
         return "-"
     try:
         address = ipaddress.ip_address(text[:64].strip("[]"))
@@ -357,7 +371,7 @@ def printable(text: str, limit: int = 200) -> str:
 
 
 def _safe_character(character: str) -> str:
-    if character in "\t\n\r\v\f\x85":
+    if character.isspace():
         return " "
     return "\ufffd" if unicodedata.category(character) in _UNSAFE_CATEGORIES else character
 

@@ -82,10 +82,7 @@ def _recognise_text(head: bytes) -> Recognised:
 
 def recognise_lines(piece: bytes) -> Literal["kernel", "log"] | None:
     """Whether a piece of text is kernel log or application log. Quoted kernel lines do not make a kernel log."""
-    try:
-        is_log = logs.sniff_log(piece) is not None
-    except ImportError:  # TODO: until the log scan lands
-        is_log = b" Started " in piece or b"Puma" in piece
+    is_log = logs.sniff_log(piece) is not None
     if kernel.sniff_kernel_log(piece) and (not is_log or _mostly_kernel(piece)):
         return "kernel"
     return "log" if is_log else None
@@ -145,7 +142,7 @@ def recognise_document(document: Any) -> DocumentKind:
         return "kubernetes"
     if metrics := series.sniff(document):
         return metrics
-    if isinstance(document, list) and is_answer({"events": document}):
+    if isinstance(document, list) and document and is_answer({"events": document}):
         return "answer"
     return "unknown"
 
