@@ -15,6 +15,7 @@ from typing import Any
 MAX_LINE = 1 << 18  # longest line looked at; ALB refuses requests far shorter than this
 CONTROL = b"Enable AccessLog for ELB"  # the object ELB writes to test the bucket's permission
 
+_START = re.compile(rb"([a-z][a-z0-9]{1,15}) ([^ \"]+) ")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WORD = re.compile(rb'[^ "]+')
 _TYPE = re.compile(rb"[a-z][a-z0-9]{1,15}")
@@ -30,6 +31,7 @@ _AFTER_AGENT = re.compile(
     rb'" [^ "]+ [^ "]+ [^ "]+ "[^"]*" "[^"]*" "[^"]*" [^ "]+ \d{4}-\d\d-\d\dT[0-9:.]{8,18}Z "'
 )
 _AFTER_REQUEST = re.compile(rb' (?:HTTP/\d(?:\.\d)?|-) ?" "')
+_THIRTIETH = re.compile(rb' ([^ "]+)(?: |$)')
 _QUOTED_TAIL = 7  # actions_executed ... classification_reason
 
 
@@ -41,7 +43,7 @@ class Damaged(ValueError):
 class AlbStats:
     """What became of the lines: ``lines`` = ``rows`` + ``outside`` + ``control`` + ``blank`` + ``damaged``.
 
-    ``outside`` lines end outside the time window. ``repaired`` rows (counted in ``rows`` too) had raw quotes in the
+    ``outside`` rows have their time outside the window. ``repaired`` rows (counted in ``rows`` too) had raw quotes in the
     request or the user agent but left only one reading. ``first_damaged`` names the first damaged line.
     """
 
@@ -62,6 +64,33 @@ class AlbStats:
 
 
 _COUNTS = ("lines", "rows", "outside", "control", "blank", "damaged", "repaired", "bytes")
+
+
+def read_line(line: bytes, bounds: tuple[int, int] | None) -> tuple[dict[str, Any] | None, AlbStats]:
+    """The row of a line, if it has one inside the bounds (microseconds since 1970), and the count to add for it.
+
+    A line that ends outside the bounds is not looked at any further.
+    """
+    size = len(line)
+    if not line.strip(b"\r\n \t"):
+        return None, AlbStats(lines=1, blank=1, bytes=size)
+    if line.startswith(CONTROL):
+        return None, AlbStats(lines=1, control=1, bytes=size)
+    try:
+        if bounds and not bounds[0] <= line_time(line) < bounds[1]:
+            return None, AlbStats(lines=1, outside=1, bytes=size)
+        row = parse_line(line)
+    except Damaged:
+        return None, AlbStats(lines=1, damaged=1, bytes=size)
+    return row, AlbStats(lines=1, rows=1, repaired=int(row.pop("repaired")), bytes=size)
+
+
+def line_time(line: bytes) -> int:
+    """``time`` of a line in microseconds since 1970. Raises ``Damaged`` when it does not start as a line does."""
+    start = _START.match(line)
+    if not start:
+        raise Damaged("start")
+    return micros(start[2])
 
 
 def sniff_alb(head: bytes) -> bool:
@@ -192,9 +221,8 @@ def _tail(fields: list[bytes], rest: bytes) -> list[bytes]:
     for kind, count in ((_words, 3), (_quoted, 3), (_words, 2), (_quoted, _QUOTED_TAIL)):
         got, rest = kind(rest, count)
         fields = fields + got
-    if not rest:
-        return [*fields, b"-"]
-    return fields + _words(rest, 1)[0]
+    extra = _THIRTIETH.match(rest)
+    return [*fields, extra[1] if extra else b"-"]
 
 
 def _words(rest: bytes, count: int) -> tuple[list[bytes], bytes]:

@@ -1,0 +1,354 @@
+"""The fast reader: the shape of a line is proven for thousands of lines at a time, on bytes, with numpy.
+
+Quotes are the skeleton: a whole line has twelve quoted fields in fixed places. What cannot be proven to be an ordinary
+line (damage, odd numbers, rare methods) goes to the plain parser, one line at a time, so both give the same table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
+
+import numpy as np
+import polars as pl
+
+from oomscope.alb.bytesview import (
+    PAD,
+    Bools,
+    Ints,
+    View,
+    few_strings,
+    has_byte,
+    integers,
+    kinds,
+    nullify,
+    ports,
+    prefixes,
+    repeated,
+    slices,
+    strings,
+    thousandths,
+    times,
+    tokens,
+)
+from oomscope.alb.line import MAX_LINE, AlbStats, read_line, split_request
+from oomscope.alb.rows import frame_of, traces
+from oomscope.facts import ACCESS_SCHEMA, polars_schema
+
+CHUNK = 1 << 20
+_TYPES = (b"https ", b"h2 ", b"http ", b"ws ", b"wss ", b"grpcs ")
+_METHODS = (b"GET ", b"POST ", b"PATCH ", b"PUT ", b"DELETE ", b"HEAD ", b"OPTIONS ")
+_PROTOCOLS = (b"HTTP/1.1", b"HTTP/2.0", b"HTTP/1.0")
+_QUOTES = 24  # of the twelve quoted fields up to classification_reason
+_HEAD_WORDS = 24  # 192 bytes hold the twelve words before the request, or the line goes the slow way
+_JOINED = [0, 2, 3, 5, 6, 7, 8, 9, 10]  # quoted fields that the next quoted field follows directly
+_AUTHORITY = re.compile(rb"[a-z]{2,5}://[^/?]+/")
+_THREE_WORDS = re.compile(rb' [^ "]+ [^ "]+ ([^ "]+) ')
+_THIRTIETH = r'^ ([^ "]+)(?: |$)'
+_BLANK, _NEWLINE, _QUOTE, _RETURN, _QUESTION = 32, 10, 34, 13, 63
+
+
+class Texts(list[str]):
+    """The distinct texts that a column's codes stand for."""
+
+
+@dataclass
+class Lines:
+    """Lines of one buffer that may be ordinary: where each starts and ends, its number, its time."""
+
+    view: View
+    start: Ints
+    stop: Ints
+    number: Ints
+    time: Ints
+
+    def take(self, rows: Ints | Bools) -> Lines:
+        """Some of the lines."""
+        return Lines(self.view, self.start[rows], self.stop[rows], self.number[rows], self.time[rows])
+
+
+def scan(
+    stream: BinaryIO, label: str, bounds: tuple[int, int] | None, columns: frozenset[str]
+) -> Iterator[tuple[pl.DataFrame, AlbStats]]:
+    """Tables of the asked columns, chunk by chunk, in no particular order within a chunk."""
+    first, padding = 1, bytes(PAD)
+    for text in _whole_lines(stream):
+        frame, stats = _chunk(b"".join([padding, text, padding]), first, label, bounds, columns)
+        first += stats.lines
+        yield frame, stats
+
+
+def _whole_lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Chunks that end with a newline (the last one gets one). Of a line too long to be one only the start is kept."""
+    rest = b""
+    while block := stream.read(CHUNK):
+        cut = block.rfind(b"\n") + 1
+        if cut:
+            yield rest + block[:cut]
+            rest = block[cut:]
+        else:
+            rest = (rest + block)[: MAX_LINE + 1]
+    if rest:
+        yield rest + b"\n"
+
+
+def _chunk(
+    buffer: bytes, first: int, label: str, bounds: tuple[int, int] | None, columns: frozenset[str]
+) -> tuple[pl.DataFrame, AlbStats]:
+    view, end = View(buffer), len(buffer) - PAD
+    stop = np.flatnonzero(view.bytes[PAD:end] == _NEWLINE) + PAD
+    start = np.empty_like(stop)
+    start[:1], start[1:] = PAD, stop[:-1] + 1
+    every = Lines(view, start, stop, np.arange(first, first + len(stop)), np.zeros(len(stop), np.int64))
+    lines, odd, outside = _in_window(every, bounds)
+    fields, proven = _prove(lines)
+    odd = np.sort(np.concatenate([odd, lines.number[~proven] - first]))
+    slow_rows, slow = _slowly(view, every, odd, label, bounds)
+    kept = {name: value if isinstance(value, Texts) else value[proven] for name, value in fields.items()}
+    table = _table(lines.take(proven), kept, label, columns)
+    if slow_rows:
+        table = pl.concat([table, frame_of(slow_rows).select(table.columns)])
+    counts = AlbStats(lines=len(stop) - len(odd), rows=int(proven.sum()), outside=outside, bytes=end - PAD)
+    return table, counts + slow
+
+
+def _in_window(lines: Lines, bounds: tuple[int, int] | None) -> tuple[Lines, Ints, int]:
+    """Lines whose type and time are proven and inside the window; indexes of unproven ones; count of outside ones."""
+    _which, width = tokens(lines.view.words[lines.start], _TYPES)
+    time, good = times(lines.view, lines.start + width)
+    good &= (width > 0) & (lines.view.bytes[lines.start + width + 27] == _BLANK)
+    odd = np.flatnonzero(~good)
+    inside = good if bounds is None else good & (time >= bounds[0]) & (time < bounds[1])
+    kept = np.flatnonzero(inside)
+    lines = Lines(lines.view, lines.start, lines.stop, lines.number, time)
+    outside = len(time) - len(odd) - len(kept)
+    if len(kept) == len(time):
+        return lines, odd, outside
+    return (_compact(lines.take(kept)) if len(kept) * 2 < len(time) else lines.take(kept)), odd, outside
+
+
+def _compact(lines: Lines) -> Lines:
+    """The same lines in a buffer of their own, when most of the chunk is not wanted."""
+    padding = bytes(PAD)
+    length = lines.stop + 1 - lines.start
+    stop = PAD + np.cumsum(length) - 1
+    view = View(b"".join([padding, *slices(lines.view, lines.start, lines.stop + 1), padding]))
+    return Lines(view, stop + 1 - length, stop, lines.number, lines.time)
+
+
+def _prove(lines: Lines) -> tuple[dict[str, Any], Bools]:
+    """Positions and numbers of every line, and which lines are proven to be whole and ordinary."""
+    view, count = lines.view, len(lines.start)
+    if not count:
+        return {}, np.zeros(0, bool)
+    low, high = int(lines.start[0]), int(lines.stop[-1]) + 1
+    quotes = np.flatnonzero(view.bytes[low:high] == _QUOTE) + low
+    first = np.searchsorted(quotes, lines.start)
+    good = np.searchsorted(quotes, lines.stop) - first >= _QUOTES
+    good &= (lines.stop - lines.start <= MAX_LINE) & (view.bytes[lines.stop - 1] != _RETURN)
+    quotes = np.concatenate([quotes, np.full(_QUOTES, high - 1)])  # so that short lines index something
+    quote = quotes[first[:, None] + np.arange(_QUOTES)]
+    good &= _skeleton(view, quote)
+    space, words_good = _head(view, lines.start, quote[:, 0])
+    good &= words_good
+    fields: dict[str, Any] = {"quote": quote, "space": space}
+    for prove in (_numbers, _addresses, _request, _middle):
+        good &= prove(view, lines, fields)
+    return fields, good
+
+
+def _skeleton(view: View, quote: Ints) -> Bools:
+    """Quoted fields stand where they should, with single spaces between those that follow each other."""
+    opening, closing = quote[:, 0::2], quote[:, 1::2]
+    good = (view.bytes[closing[:, :-1] + 1] == _BLANK).all(axis=1)
+    good &= (opening[:, 1:] - closing[:, :-1] == 2)[:, _JOINED].all(axis=1)
+    good &= (view.bytes[opening[:, [0, 2, 5]] - 1] == _BLANK).all(axis=1)
+    after = view.bytes[closing[:, -1] + 1]
+    return good & ((after == _BLANK) | (after == _NEWLINE))
+
+
+def _head(view: View, start: Ints, request: Ints) -> tuple[Ints, Bools]:
+    """The twelve spaces before the request field, and whether twelve words stand between them."""
+    width = 8 * _HEAD_WORDS
+    head = view.block(start, _HEAD_WORDS).view(np.uint8).reshape(-1)
+    blank = np.flatnonzero(head == _BLANK)
+    row = np.arange(len(start)) * width
+    first = np.searchsorted(blank, row)
+    blank = np.concatenate([blank, np.full(12, len(head))])
+    space = blank[first[:, None] + np.arange(12)] - row[:, None] + start[:, None]
+    good = (space[:, 11] + 1 == request) & (space[:, 1:] - space[:, :-1] > 1).all(axis=1)
+    space[~good] = start[~good, None] + np.arange(12)  # harmless positions for lines already refused
+    return space, good
+
+
+def _numbers(view: View, lines: Lines, fields: dict[str, Any]) -> Bools:
+    space, good = fields["space"], np.ones(len(lines.start), bool)
+    readers: tuple[tuple[str, int, Callable[..., Any]], ...] = (
+        ("request_processing_s", 4, thousandths),
+        ("target_processing_s", 5, thousandths),
+        ("response_processing_s", 6, thousandths),
+        ("elb_status", 7, integers),
+        ("target_status", 8, integers),
+        ("received_bytes", 9, integers),
+        ("sent_bytes", 10, integers),
+    )
+    for name, index, read in readers:
+        fields[name], fields[name + "?"], fine = read(view, space[:, index] + 1, space[:, index + 1])
+        good &= fine
+    return good
+
+
+def _addresses(view: View, lines: Lines, fields: dict[str, Any]) -> Bools:
+    space, good = fields["space"], np.ones(len(lines.start), bool)
+    for name, index in (("client", 2), ("target", 3)):
+        begin, end = space[:, index] + 1, space[:, index + 1]
+        port, missing, fine = ports(view, begin, end)
+        value, _minus, digits = integers(view, port, end)
+        bracket = (view.bytes[begin] == ord("[")) | (view.bytes[port - 2] == ord("]"))
+        fields[name], fields[name + "_port"], fields[name + "?"] = port, value, missing
+        good &= fine & (digits | missing) & ~bracket & (missing | (view.bytes[port] != ord("-")))
+    return good
+
+
+def _request(view: View, lines: Lines, fields: dict[str, Any]) -> Bools:
+    """``METHOD scheme://host:port/path?query HTTP/x``; what stands before the path is one of few texts in a log."""
+    begin, end = fields["quote"][:, 0] + 1, fields["quote"][:, 1]
+    method, width = tokens(view.words[begin], _METHODS)
+    protocol, _ = tokens(view.words[end - 8], _PROTOCOLS)
+    good = (method >= 0) & (protocol >= 0) & (view.bytes[end - 9] == _BLANK)
+    url, stop = begin + width, np.maximum(end - 9, begin + width)
+    host, hosts = prefixes(view, url, stop, _authority)
+    path = url + np.array([len(text) for text in hosts] + [1])[host] - 1
+    low, high = int(lines.start[0]), int(lines.stop[-1])
+    marks = np.append(np.flatnonzero(view.bytes[low:high] == _QUESTION) + low, high + 1)
+    fields["path_end"] = np.minimum(marks[np.searchsorted(marks, path)], stop)
+    fields.update(method=method, protocol=protocol, path=path, url_end=stop, host=host)
+    fields["hosts"] = Texts(split_request(b"GET " + text + b" -")[1] or "-" for text in hosts)
+    return good & (host >= 0)
+
+
+def _authority(url: bytes) -> int:
+    """Length of ``scheme://host:port/`` at the start of a URL, 0 when it does not start so."""
+    match = _AUTHORITY.match(url)
+    return match.end() if match else 0
+
+
+def _middle(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
+    """The words between user agent and trace id, and those before actions_executed."""
+    quote = fields["quote"]
+    code, texts = kinds(view, quote[:, 3] + 1, np.maximum(quote[:, 4], quote[:, 3] + 1))
+    words = [_THREE_WORDS.fullmatch(text) for text in texts]
+    good = np.array([match is not None for match in words] + [False])[code]
+    fields["target_group"] = code
+    fields["target_groups"] = Texts(match[1].decode("utf-8", "replace") if match else "-" for match in words)
+    begin, end = quote[:, 9] + 2, quote[:, 10] - 29
+    created, created_good = times(view, end + 1)
+    fields["created_at"] = created
+    short = (
+        (end > begin) & (end - begin <= 8) & (view.bytes[end] == _BLANK) & (view.bytes[end + 28] == _BLANK)
+    )
+    return good & created_good & short & ~has_byte(view, begin, np.maximum(end, begin), _BLANK)
+
+
+# ------------------------------------------------------------------------------------------------- the table
+
+
+def _table(lines: Lines, f: dict[str, Any], label: str, columns: frozenset[str]) -> pl.DataFrame:
+    if not len(lines.start):
+        return pl.DataFrame(schema=_schema(columns))
+    made = {name: _column(name, lines, f, label) for name in _schema(columns)}
+    return pl.DataFrame(made).cast(_schema(columns))  # type: ignore[arg-type]
+
+
+def _schema(columns: frozenset[str]) -> dict[str, Any]:
+    return {name: kind for name, kind in polars_schema(ACCESS_SCHEMA).items() if name in columns}
+
+
+def _column(name: str, lines: Lines, f: dict[str, Any], label: str) -> pl.Series:
+    """One column of the table; the column's name decides where in the line it is taken from."""
+    view, quote = lines.view, f["quote"]
+    if name in _QUOTED:
+        first = 2 * _QUOTED[name]
+        return _TEXT_READERS.get(name, strings)(view, quote[:, first] + 1, quote[:, first + 1])
+    if name + "?" in f and name not in ("client", "target"):
+        return nullify(pl.Series(f[name]), f[name + "?"])
+    return _SPECIAL[name](lines, f, label)
+
+
+def _known(name: str, texts: tuple[bytes, ...]) -> Callable[..., pl.Series]:
+    table = pl.Series([text.decode().strip() for text in texts])
+    return lambda _lines, f, _label: table.gather(f[name])
+
+
+def _kind_of(lines: Lines, _f: dict[str, Any], _label: str) -> pl.Series:
+    which, _ = tokens(lines.view.words[lines.start], _TYPES)
+    return pl.Series([text.decode().strip() for text in _TYPES]).gather(which)
+
+
+def _word(index: int) -> Callable[..., pl.Series]:
+    return lambda lines, f, _label: repeated(lines.view, f["space"][:, index] + 1, f["space"][:, index + 1])
+
+
+def _host_part(side: str, space: int, read: Callable[..., pl.Series]) -> Callable[..., pl.Series]:
+    def column(lines: Lines, f: dict[str, Any], _label: str) -> pl.Series:
+        return read(lines.view, f["space"][:, space] + 1, np.where(f[side + "?"], 0, f[side] - 1))
+
+    return column
+
+
+def _port_part(side: str) -> Callable[..., pl.Series]:
+    return lambda _lines, f, _label: nullify(pl.Series(f[side + "_port"]), f[side + "?"])
+
+
+def _trace(view: View, begin: Ints, end: Ints) -> pl.Series:
+    return traces(strings(view, begin, end))
+
+
+def _connection(lines: Lines, f: dict[str, Any], _label: str) -> pl.Series:
+    begin = f["quote"][:, 23] + 1
+    rest = strings(lines.view, begin, lines.stop)
+    return nullify(text := rest.str.extract(_THIRTIETH), (text == "-").fill_null(False).to_numpy())
+
+
+_QUOTED = {"user_agent": 1, "trace_id": 2, "actions": 5, "error_reason": 7}
+_TEXT_READERS: dict[str, Callable[..., pl.Series]] = {
+    "trace_id": _trace, "actions": repeated, "error_reason": repeated,
+}  # fmt: skip
+_SPECIAL: dict[str, Callable[[Lines, dict[str, Any], str], pl.Series]] = {
+    "time": lambda lines, _f, _label: pl.Series(lines.time),
+    "created_at": lambda _lines, f, _label: pl.Series(f["created_at"]),
+    "type": _kind_of,
+    "elb": _word(1),
+    "client": _host_part("client", 2, strings),
+    "client_port": _port_part("client"),
+    "target_ip": _host_part("target", 3, repeated),
+    "target_port": _port_part("target"),
+    "method": _known("method", _METHODS),
+    "host": lambda _lines, f, _label: few_strings(f["host"], f["hosts"]),
+    "path": lambda lines, f, _label: strings(lines.view, f["path"], f["path_end"]),
+    "query": lambda lines, f, _label: strings(lines.view, f["path_end"] + 1, f["url_end"]),
+    "protocol": _known("protocol", _PROTOCOLS),
+    "target_group": lambda _lines, f, _label: few_strings(f["target_group"], f["target_groups"]),
+    "conn_trace_id": _connection,
+    "source": lambda lines, _f, label: pl.Series([label]).new_from_index(0, len(lines.start)),
+    "line": lambda lines, _f, _label: pl.Series(lines.number),
+}
+
+
+# -------------------------------------------------------------------------------------------- the slow way
+
+
+def _slowly(
+    view: View, lines: Lines, odd: Ints, label: str, bounds: tuple[int, int] | None
+) -> tuple[list[dict[str, Any]], AlbStats]:
+    """Rows of the lines that could not be proven ordinary, and what became of them."""
+    rows, stats = list[dict[str, Any]](), AlbStats()
+    for index in odd.tolist():
+        number = int(lines.number[index])
+        row, seen = read_line(view.data[int(lines.start[index]) : int(lines.stop[index])], bounds)
+        stats += replace(seen, first_damaged=f"{label}:{number}" if seen.damaged else None, bytes=0)
+        if row:
+            rows.append({**row, "source": label, "line": number})
+    return rows, stats
