@@ -40,6 +40,7 @@ class Group:
     retention_days: int = 30
     events: list[Event] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
+    streams: list[str] = field(default_factory=list)
 
     def add(self, stream: str, timestamp: int, message: str, ingested: int | None = None) -> None:
         """Put one event; call ``seal`` when all are in."""
@@ -50,10 +51,7 @@ class Group:
     def seal(self) -> None:
         self.events.sort(key=lambda e: (e.timestamp, e.ingested, e.event_id))
         self.times = [event.timestamp for event in self.events]
-
-    @property
-    def streams(self) -> list[str]:
-        return sorted({event.stream for event in self.events})
+        self.streams = sorted({event.stream for event in self.events})
 
 
 @dataclass
@@ -163,6 +161,8 @@ class Api:
             raise AwsError(
                 "InvalidParameterException", "logStreamNames and logStreamNamePrefix, or too many names"
             )
+        if names is not None and not set(names) <= set(group.streams):
+            raise AwsError("ResourceNotFoundException", "The specified log stream does not exist.")
         if len(arguments.get("filterPattern", "")) > 1024:
             raise AwsError("InvalidParameterException", "filterPattern too long")
         token = arguments.get("nextToken")
@@ -302,12 +302,16 @@ def insights(group: Group, arguments: dict[str, Any]) -> tuple[list[dict[str, st
     limit = int((re.search(r"limit (\d+)", text) or [0, 1000])[1])
     rows = [
         {
-            "@timestamp": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(e.timestamp / 1000)) + f".{e.timestamp % 1000:03d}",
+            "@timestamp": _insights_time(e.timestamp),
             "@message": e.message, "@logStream": e.stream, "@ptr": e.event_id,
         }
         for e in events[: min(limit, 10_000)]
     ]  # fmt: skip
     return rows, scanned
+
+
+def _insights_time(ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(ms / 1000)) + f".{ms % 1000:03d}"
 
 
 class _Handler(BaseHTTPRequestHandler):
