@@ -69,7 +69,9 @@ class Growth:
     seconds: Fit
     done: Fit
     floor: Fit
-    twins: dict[int, tuple[int, ...]]  # endpoints whose completions cannot be told apart (correlation over 0.9)
+    twins: dict[
+        int, tuple[int, ...]
+    ]  # endpoints whose completions cannot be told apart (correlation over 0.9)
 
 
 def life_samples(
@@ -222,7 +224,15 @@ def fit_single(rows: Rows, activity: Floats) -> Fit:
     ll = np.where((power > 1e-6) & (beta > 0), 0.5 * rows.n * np.log(left0 / left1), 0.0)
     grown = max(float(rows.y[rows.dead].sum()), 1.0)
     share = beta * every[rows.dead].sum(axis=0) / grown
-    return Fit(ll[:-1], beta[:-1], share[:-1], float(ll[-1]), float(share[-1]), rows.n, activity[rows.dead].sum(axis=0))
+    return Fit(
+        ll[:-1],
+        beta[:-1],
+        share[:-1],
+        float(ll[-1]),
+        float(share[-1]),
+        rows.n,
+        activity[rows.dead].sum(axis=0),
+    )
 
 
 def _winsorised(y: Floats) -> Floats:

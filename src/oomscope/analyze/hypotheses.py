@@ -1,0 +1,168 @@
+"""Candidates as the hypotheses of the report: statement, evidence for and against, what would settle it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from oomscope.analyze import contrast
+from oomscope.analyze.judge import status_of
+from oomscope.analyze.ledger import Ledger
+from oomscope.analyze.words import points
+from oomscope.report import Distinguishing, Hypothesis, Pattern, Point, Strength, Suspect
+from oomscope.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from oomscope.analyze.case import Case
+    from oomscope.analyze.gate import Candidate
+
+MAX_HYPOTHESES, MIN_HYPOTHESES = 8, 3
+SHOWN_FROM = 0.01
+BAD_SHARE_OF_AGE = 3.0
+
+SAYS: dict[Pattern, str] = {
+    "large_response": "{who} built a response too large for the memory left",
+    "large_payload": "{who} received bodies too large for the memory left",
+    "memory_leak": "{who} keeps memory after every run until the limit is reached",
+    "concurrent_spike": "too many {who} at once: each is affordable, together they are not",
+    "runaway_request": "one run of {who} grew until the limit was reached",
+    "background_job": "the background job {who} took the memory",
+    "undersized_limit": "the ordinary footprint of the app does not fit the limit; no single endpoint stands out",
+    "node_pressure": "the node ran out of memory; the container's own limit was not the cause",
+    "process_growth": "memory grows with all traffic (allocator, threads, caches); no single endpoint stands out",
+    "not_oom": "the container was not killed for memory",
+}
+SETTLES: dict[Pattern, tuple[str, ...]] = {
+    "large_response": (
+        "the response sizes of the suspect (ALB access log)",
+        "one suspect request replayed against a pod out of rotation, memory watched every second",
+    ),
+    "large_payload": ("the body sizes of the suspect (ALB access log)", "a body limit in front of the app"),
+    "memory_leak": (
+        "a second kill of the same image: the rows of the regression add up",
+        "a heap dump (ObjectSpace) before and after a few hundred runs of the suspect",
+    ),
+    "concurrent_spike": ("the arrival rate of the suspect (ALB access log)", "memory with half the threads"),
+    "runaway_request": (
+        "the same request replayed against a pod out of rotation, memory watched every second",
+    ),
+    "background_job": ("the job run alone in a process of its own, memory watched every second",),
+    "undersized_limit": ("the same traffic with a higher limit: does memory level off below it?",),
+    "node_pressure": ("the node's memory and its other pods at that time",),
+    "process_growth": ("the same traffic with jemalloc or fewer threads: does the growth stop?",),
+    "not_oom": ("the exit reason in the kubelet's and the container runtime's log",),
+}
+
+
+def make_hypotheses(
+    case: Case,
+    ranked: list[tuple[Candidate, Strength]],
+    refutations: dict[int, tuple[Point, ...]],
+    ledger: Ledger,
+) -> tuple[Hypothesis, ...]:
+    """The likeliest few, in order, with ids H1, H2 ..."""
+    likely = [item for item in ranked if item[0].probability >= SHOWN_FROM][:MAX_HYPOTHESES]
+    shown = likely if len(likely) >= MIN_HYPOTHESES else ranked[:MIN_HYPOTHESES]
+    made = []
+    for number, (candidate, word) in enumerate(shown, 1):
+        extra = refutations.get(candidate.who, ()) if candidate.who is not None else ()
+        made.append(_hypothesis(f"H{number}", case, candidate, word, extra, ledger))
+    return tuple(made)
+
+
+def _hypothesis(
+    name: str, case: Case, candidate: Candidate, word: Strength, refuted: tuple[Point, ...], ledger: Ledger
+) -> Hypothesis:
+    pro, contra = points(case, candidate, ledger)
+    return Hypothesis(
+        id=name, pattern=candidate.pattern, status=status_of(word, candidate.probability), strength=word,
+        probability=round(candidate.probability, 4), suspect=suspect_doc(case, candidate),
+        statement=statement(case, candidate), for_=pro,
+        against=tuple(sorted((*contra, *refuted), key=lambda p: (p.weight, p.text))),
+        would_settle=SETTLES[candidate.pattern], distinguishing=distinguishing(case, candidate),
+        score=_sum(candidate),
+    )  # fmt: skip
+
+
+def _sum(candidate: Candidate) -> dict[str, float]:
+    terms = {name: round(value, 2) for name, value in sorted(candidate.terms.items()) if abs(value) >= 0.005}
+    return {**terms, "total": round(candidate.score, 2)} if terms else {}
+
+
+def suspect_doc(case: Case, candidate: Candidate) -> Suspect:
+    """Endpoint with its usual method and path, job class, or nobody."""
+    if candidate.who is None:
+        return Suspect(kind="none")
+    name = case.runs.names[candidate.who]
+    also = collinear(case, candidate)
+    if case.runs.is_job[candidate.who]:
+        return Suspect(kind="job", endpoint=name, also=also)
+    method, pattern = case.names.pattern(name)
+    return Suspect(kind="endpoint", endpoint=name, method=method, path_pattern=pattern, also=also)
+
+
+def collinear(case: Case, candidate: Candidate) -> tuple[str, ...]:
+    """Endpoints whose activity rose and fell with the suspect's (correlation over 0.9): a leak cannot tell them apart."""
+    if candidate.pattern != "memory_leak" or case.growth is None or candidate.who is None:
+        return ()
+    return tuple(case.runs.names[i] for i in case.growth.twins.get(candidate.who, ()))
+
+
+def label(case: Case, who: int) -> str:
+    """``GET /path (Controller#action)`` as people know it."""
+    name = case.runs.names[who]
+    if case.runs.is_job[who]:
+        return name
+    method, pattern = case.names.pattern(name)
+    return f"{method} {pattern} ({name})" if method and pattern and "#" in name else name
+
+
+def statement(case: Case, candidate: Candidate) -> str:
+    """One sentence, with the two numbers that matter most."""
+    if candidate.pattern == "not_oom" and case.kill.instead:
+        return f"{SAYS['not_oom']}: {case.kill.instead}"
+    if candidate.who is None:
+        return SAYS[candidate.pattern] + _footprint(case, candidate)
+    who, t = candidate.who, case.transient
+    said = SAYS[candidate.pattern].format(who=label(case, who))
+    if candidate.pattern == "memory_leak" and case.growth is not None:
+        each = format_bytes(float(case.growth.done.beta[who]))
+        return f"{said}: about {each} a run over {case.growth.done.activity[who]:.0f} runs"
+    if t.open[who] > 0:
+        return (
+            f"{said}: {t.open[who]:.0f} in flight at the kill, the oldest for {format_seconds(t.oldest[who])}"
+        )
+    return said
+
+
+def _footprint(case: Case, candidate: Candidate) -> str:
+    base, limit = case.memory.base_bytes, case.memory.limit_bytes
+    if candidate.pattern != "undersized_limit" or base is None or not limit:
+        return ""
+    return f": {format_bytes(base)} of {format_bytes(limit)} was in use once booted"
+
+
+def distinguishing(case: Case, candidate: Candidate) -> tuple[Distinguishing, ...]:
+    """What sets the suspect's open (and long survived) requests apart from its ordinary ones."""
+    if candidate.who is None or case.runs.is_job[candidate.who] or candidate.probability < 0.05:
+        return ()
+    bad, ordinary = split_requests(case, candidate.who)
+    return contrast.distinguish(bad, ordinary) if not bad.is_empty() else ()
+
+
+def split_requests(case: Case, who: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(bad, ordinary) requests of an endpoint: open at the kill or unusually long or large, and the rest."""
+    runs = case.runs
+    name = runs.names[who]
+    flight = case.flight.requests.filter(pl.col("endpoint") == name)
+    mine = (runs.who == who) & ~runs.open & (runs.request_row >= 0)
+    usual, spread = float(case.base.mu[who]), float(case.base.sigma[who])
+    long = mine & (runs.duration > 1.0) & (runs.duration > BAD_SHARE_OF_AGE * math.exp(usual + spread))
+    indexed = case.bundle.requests.with_row_index("request_row")
+    bad_rows = [int(i) for i in runs.request_row[long]]
+    ordinary_rows = [int(i) for i in runs.request_row[mine & ~long]]
+    survived = indexed.filter(pl.col("request_row").is_in(bad_rows))
+    bad = pl.concat([flight, survived], how="diagonal_relaxed")
+    return bad, indexed.filter(pl.col("request_row").is_in(ordinary_rows))

@@ -1,0 +1,128 @@
+"""Who was hurt: requests lost, errors at the load balancer, seconds down, kills before and after."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from oomscope.analyze.in_flight import dead_stream
+from oomscope.units import iso
+
+if TYPE_CHECKING:
+    from oomscope.analyze.case import Case
+    from oomscope.analyze.model import KillCase
+
+AFTERMATH = timedelta(minutes=5)
+
+
+def make_impact(case: Case, kills: list[KillCase]) -> dict[str, Any]:
+    """The ``impact`` block; keys without evidence are left out or None."""
+    requests = case.flight.requests
+    impact: dict[str, Any] = {
+        "requests_in_flight": None if case.flight.unknown and requests.is_empty() else requests.height,
+        "by_method": _counts(requests["method"]),
+        "by_endpoint": [
+            {"endpoint": name, "count": count} for name, count in _counts(requests["endpoint"]).items()
+        ],
+        "jobs_in_flight": case.flight.jobs.height,
+        "clients": requests["client"].n_unique() if requests.height else 0,
+        "waiting_at_alb": int(case.queued.sum()) or None,
+        "alb_502": _failed(case),
+        "down_s": _down(case),
+        **_kill_series(case.kill, kills),
+    }
+    if case.flight.unknown:
+        impact["unknown"] = case.flight.unknown
+    return impact
+
+
+def _counts(values: pl.Series) -> dict[str, int]:
+    counter = Counter(value or "?" for value in values)
+    return dict(sorted(counter.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _failed(case: Case) -> int | None:
+    if case.bundle.accesses.is_empty() or case.kill.killed_at is None:
+        return None
+    at = case.kill.killed_at
+    address = (case.join.dead_target or "").rpartition(":")[0]
+    rows = case.bundle.accesses.filter(
+        pl.col("elb_status").is_in([502, 503, 504])
+        & (pl.col("time") >= at - timedelta(seconds=2))
+        & (pl.col("time") <= at + AFTERMATH)
+        & (pl.col("target_ip").is_null() | (pl.lit(address) == "") | (pl.col("target_ip") == address))
+    )
+    return rows.height
+
+
+def _down(case: Case) -> float | None:
+    """From the kill to the next boot (or first finished request) of the same container."""
+    at = case.kill.killed_at
+    if at is None or case.kill.verdict == "oom_child":
+        return None
+    dead = dead_stream(case.bundle, case.kill)
+    starts = [
+        stream.boot_seen_at or stream.first_at
+        for stream in case.bundle.streams
+        if stream.pod == case.kill.pod_name
+        and stream is not dead
+        and (dead is None or stream.container == dead.container)
+    ]
+    running = case.kill.container_facts.running_since if case.kill.container_facts else None
+    later = sorted(
+        start for start in [*starts, running] if start is not None and start >= at - timedelta(seconds=1)
+    )
+    return round(max((later[0] - at).total_seconds(), 0.0), 1) if later else None
+
+
+def _kill_series(kill: KillCase, kills: list[KillCase]) -> dict[str, Any]:
+    """Kill i of n, over what time, and the last of them."""
+    times = sorted(
+        other.killed_at for other in kills if other.killed_at is not None and other.verdict != "not_oom"
+    )
+    if kill.killed_at is None or kill.killed_at not in times:
+        return {}
+    span = (times[-1] - times[0]).total_seconds()
+    return {
+        "kill_index": times.index(kill.killed_at) + 1, "kills_total": len(times), "kills_window_s": span or None,
+        "last_kill_at": iso(times[-1]),
+    }  # fmt: skip
+
+
+def other_kills(case: Case, kills: list[KillCase], suspect: str | None) -> tuple[dict[str, Any], ...]:
+    """The other terminations in the evidence, newest first, with what the suspect did at each."""
+    rows = [_other(case, kill, suspect) for kill in kills if not same_kill(kill, case.kill)]
+    return tuple(sorted(rows, key=lambda row: row["killed_at"] or "", reverse=True)[:50])
+
+
+def same_kill(one: KillCase, other: KillCase) -> bool:
+    """The same termination."""
+    return (one.killed_at, one.pod_name, one.container, one.stream) == (
+        other.killed_at, other.pod_name, other.container, other.stream
+    )  # fmt: skip
+
+
+def _other(case: Case, kill: KillCase, suspect: str | None) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "killed_at": iso(kill.killed_at), "pod": kill.pod_name, "container": kill.container,
+        "container_id": kill.container_id, "verdict": kill.verdict, "limit_bytes": kill.limit_bytes,
+        "statement": kill.statement,
+    }  # fmt: skip
+    if kill.stream and kill.killed_at is not None:
+        open_ = _open_at(case, kill.stream, kill.killed_at)
+        ages = [(kill.killed_at - start).total_seconds() for name, start in open_ if name == suspect]
+        row["open"] = len(open_)
+        row["suspect_open"] = bool(ages) if suspect else None
+        if ages:
+            row["suspect_age_s"] = round(max(ages), 3)
+    return row
+
+
+def _open_at(case: Case, stream: str, at: datetime) -> list[tuple[str, datetime]]:
+    rows = case.bundle.requests.filter(
+        (pl.col("stream") == stream) & (pl.col("state") == "open") & (pl.col("started_at") <= at)
+    )
+    return [(name or "", start) for name, start in rows.select("endpoint", "started_at").iter_rows()]

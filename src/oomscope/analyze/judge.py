@@ -1,0 +1,75 @@
+"""The written rule from probability and evidence to the words people read.
+
+strong        P >= 0.90, two independent kinds of evidence for it (2 nats or more each), nothing serious against it
+moderate      P >= 0.60, one kind of evidence of 3 nats or more
+weak          P >= 0.25
+inconclusive  less than that
+
+Kinds: in flight (how many, how old) · memory (growth that follows it) · traffic (arrivals) · size (bodies, responses) ·
+recurrence. With a verdict that is not certain nothing is above moderate; without memory of the dead container and
+without any excess in flight nothing is above weak.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oomscope.analyze.gate import Candidate
+    from oomscope.report import Status, Strength, Verdict
+
+STRONG_P, MODERATE_P, WEAK_P = 0.90, 0.60, 0.25
+STRONG_KIND, MODERATE_KIND, SERIOUS = 2.0, 3.0, -2.0
+KINDS = {
+    "in flight": ("count", "age"),
+    "memory": ("growth",),
+    "traffic": ("arrivals",),
+    "size": ("received", "sent", "allocs"),
+    "recurrence": ("recurrence",),
+}
+ORDER: tuple[Strength, ...] = ("inconclusive", "weak", "moderate", "strong")
+NO_ENDPOINT = ("undersized_limit", "process_growth", "node_pressure", "not_oom")
+
+
+def evidence_kinds(terms: dict[str, float]) -> dict[str, float]:
+    """Nats for the cause, per kind of evidence."""
+    return {kind: sum(max(terms.get(name, 0.0), 0.0) for name in names) for kind, names in KINDS.items()}
+
+
+def strength_of(candidate: Candidate, verdict: Verdict, refuted: float = 0.0) -> Strength:
+    """The word for one candidate. ``refuted``: nats against it from refutation (0 or negative)."""
+    kinds = sorted(evidence_kinds(candidate.terms).values(), reverse=True)
+    if candidate.pattern in NO_ENDPOINT:
+        return _without_endpoint(candidate, verdict)
+    against = min([*(v for k, v in candidate.terms.items() if k != "prior"), refuted, 0.0])
+    if candidate.probability >= STRONG_P and kinds[1] >= STRONG_KIND and against > SERIOUS:
+        word: Strength = "strong"
+    elif candidate.probability >= MODERATE_P and kinds[0] >= MODERATE_KIND:
+        word = "moderate"
+    elif candidate.probability >= WEAK_P:
+        word = "weak"
+    else:
+        word = "inconclusive"
+    return at_most(word, "moderate") if verdict == "undetermined" else word
+
+
+def _without_endpoint(candidate: Candidate, verdict: Verdict) -> Strength:
+    if candidate.pattern == "not_oom":
+        return "strong" if candidate.probability >= STRONG_P else "moderate"
+    if candidate.pattern == "node_pressure":
+        return "moderate"
+    if candidate.probability >= MODERATE_P:
+        return "moderate"
+    return "weak" if candidate.probability >= WEAK_P else "inconclusive"
+
+
+def at_most(word: Strength, limit: Strength) -> Strength:
+    """The weaker of two words."""
+    return min(word, limit, key=ORDER.index)
+
+
+def status_of(word: Strength, probability: float) -> Status:
+    """Supported, weak, or ruled out when hardly any probability is left."""
+    if word in ("strong", "moderate"):
+        return "supported"
+    return "ruled_out" if probability < 0.005 else "weak"

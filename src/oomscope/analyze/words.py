@@ -1,0 +1,215 @@
+"""The evidence of a candidate in sentences: every term of its score with the numbers and what they compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from oomscope.analyze.growth import Fit
+from oomscope.analyze.ledger import Ledger, shorten, tidy
+from oomscope.analyze.scores import grown_while_open
+from oomscope.report import EvidenceRef, Finding, Point
+from oomscope.units import format_bytes, format_seconds, iso
+
+if TYPE_CHECKING:
+    from oomscope.analyze.case import Case
+    from oomscope.analyze.gate import Candidate
+
+    Speaker = Callable[[Case, Candidate, int, Ledger], Finding | None]
+
+SILENT = ("prior",)
+SHOWN_FROM = 0.05  # nats
+
+
+def points(case: Case, candidate: Candidate, ledger: Ledger) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
+    """(for, against): every term that moved the score, heaviest first, each tied to a finding."""
+    pro: list[Point] = []
+    contra: list[Point] = []
+    for name, weight in sorted(candidate.terms.items(), key=lambda item: (-abs(item[1]), item[0])):
+        speak = SPEAKERS.get(name)
+        if name in SILENT or speak is None or abs(weight) < SHOWN_FROM:
+            continue
+        finding = (
+            _no_one(case, name, ledger)
+            if candidate.who is None
+            else speak(case, candidate, candidate.who, ledger)
+        )
+        if finding is not None:
+            point = Point(finding=finding.id, text=finding.text, weight=round(weight, 2))
+            (pro if weight > 0 else contra).append(point)
+    return tuple(pro), tuple(contra)
+
+
+def _no_one(case: Case, name: str, ledger: Ledger) -> Finding | None:
+    if name != "growth" or case.growth is None:
+        return None
+    fit = case.growth.done
+    return ledger.add(
+        f"memory grew with all traffic together: it accounts for {_percent(fit.total_share)} of the growth",
+        name="growth_with_traffic", value=fit.total_share, unit="share", evidence=memory_refs(case),
+    )  # fmt: skip
+
+
+def _percent(share: float) -> str:
+    return f"{100 * min(share, 1.0):.0f} %"
+
+
+def _count(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
+    t = case.transient
+    return ledger.add(
+        f"{t.open[who]:.0f} in flight at the kill; {_small(t.expected[who])} expected at a random moment",
+        name="open_at_kill", value=float(t.open[who]), unit="requests",
+        baseline=f"{_small(t.expected[who])} by its rate and duration before ({case.base.count[who]:.0f} starts seen)",
+        evidence=open_refs(case, who),
+    )  # fmt: skip
+
+
+def _small(value: float) -> str:
+    return f"{value:.1f}" if value >= 0.1 else f"{value:.2g}"
+
+
+def _age(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
+    oldest = case.transient.oldest[who]
+    if oldest <= 0:
+        return None
+    usual = float(np.exp(case.base.mu[who]))
+    return ledger.add(
+        f"the oldest had been running {format_seconds(oldest)}; it usually takes {format_seconds(usual)}",
+        name="oldest_age", value=float(oldest), unit="s", baseline=f"median {format_seconds(usual)}",
+        evidence=open_refs(case, who),
+    )  # fmt: skip
+
+
+def _time(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
+    share = grown_while_open(case)[who]
+    if np.isnan(share):
+        return ledger.add(
+            "none of its requests was open at the kill", name="grown_while_open", value=0.0, unit="share",
+        )  # fmt: skip
+    return ledger.add(
+        f"only {_percent(float(share))} of the memory growth came while its open requests were running",
+        name="grown_while_open", value=float(share), unit="share", evidence=memory_refs(case),
+    )  # fmt: skip
+
+
+def _arrivals(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
+    t = case.transient
+    return ledger.add(
+        f"{t.recent[who]:.0f} started in the last {format_seconds(t.window_s)};"
+        f" {_small(t.recent_expected[who])} expected by its rate before",
+        name="arrivals", value=float(t.recent[who]), unit="requests",
+        baseline=f"{_small(t.recent_expected[who])} in that time",
+    )  # fmt: skip
+
+
+def _growth(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
+    if case.growth is None:
+        return ledger.add(
+            "no memory samples of the dead container to hold its activity against", name="growth", value=None
+        )
+    fit, unit, each = _best_fit(case, candidate, who)
+    return ledger.add(
+        f"memory grew while it was active: {format_bytes(fit.beta[who])} {each} accounts for"
+        f" {_percent(float(fit.share[who]))} of the growth",
+        name="growth_share", value=float(fit.share[who]), unit="share",
+        baseline=f"all traffic together: {_percent(fit.total_share)}; log-likelihood gain {fit.ll[who]:.1f} over"
+        f" {fit.rows} intervals ({unit})",
+        evidence=memory_refs(case),
+    )  # fmt: skip
+
+
+def _best_fit(case: Case, candidate: Candidate, who: int) -> tuple[Fit, str, str]:
+    growth = case.growth
+    assert growth is not None  # noqa: S101 - the caller has looked
+    fits = {
+        "memory_leak": [(growth.done, "completions", "a completed run")],
+        "concurrent_spike": [
+            (growth.starts, "starts", "a start"),
+            (growth.seconds, "seconds", "a second of running"),
+        ],
+    }
+    fits["large_payload"] = fits["concurrent_spike"]
+    held = [(growth.seconds, "seconds", "a second of running")]
+    if candidate.pattern == "background_job":
+        held = [*held, *fits["memory_leak"]]
+    return max(fits.get(candidate.pattern, held), key=lambda item: float(item[0].ll[who]))
+
+
+def _sent(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
+    sizes = case.runs.sent[(case.runs.who == who) & ~np.isnan(case.runs.sent)]
+    return ledger.add(
+        f"its largest finished response was {format_bytes(case.transient.sent_max[who])};"
+        f" the median is {format_bytes(float(np.median(sizes)))}",
+        name="largest_response", value=float(case.transient.sent_max[who]), unit="bytes",
+        baseline=f"median {format_bytes(float(np.median(sizes)))} of {sizes.size}",
+    )  # fmt: skip
+
+
+def _received(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
+    largest = case.transient.received_open[who]
+    if np.isnan(largest):
+        return ledger.add("no body size of its open requests is known", name="body_size", value=None)
+    mine = (case.runs.who == who) & ~case.runs.open & ~np.isnan(case.runs.received)
+    usual = float(np.median(case.runs.received[mine])) if mine.any() else float("nan")
+    compare = f"; the median of finished ones is {format_bytes(usual)}" if mine.any() else ""
+    return ledger.add(
+        f"the largest request body in flight was {format_bytes(float(largest))}{compare}",
+        name="body_size", value=float(largest), unit="bytes", evidence=open_refs(case, who),
+        baseline=f"median {format_bytes(usual)} of {int(mine.sum())}" if mine.any() else None,
+    )  # fmt: skip
+
+
+def _allocs(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
+    mine = case.runs.allocs[(case.runs.who == who) & ~np.isnan(case.runs.allocs)]
+    return ledger.add(
+        f"one of its finished requests allocated {mine.max():,.0f} objects; the median is {np.median(mine):,.0f}"
+        " (a counter of the whole process)",
+        name="allocations", value=float(mine.max()), unit="objects", baseline=f"median {np.median(mine):,.0f}",
+    )  # fmt: skip
+
+
+def _few(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
+    return ledger.add(
+        f"{case.transient.open[who]:.0f} of them were open together, not one alone", name="open_together",
+        value=float(case.transient.open[who]), unit="requests", evidence=open_refs(case, who),
+    )  # fmt: skip
+
+
+SPEAKERS: dict[str, Speaker] = {
+    "count": _count, "age": _age, "time": _time, "arrivals": _arrivals, "growth": _growth, "sent": _sent,
+    "received": _received, "allocs": _allocs, "few": _few,
+}  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------- evidence
+
+
+def open_refs(case: Case, who: int, limit: int = 5) -> tuple[EvidenceRef, ...]:
+    """Log or ALB rows of the endpoint's open runs, oldest first."""
+    runs, refs = case.runs, []
+    name, is_job = runs.names[who], bool(runs.is_job[who])
+    table = case.flight.jobs if is_job else case.flight.requests
+    column = "job_class" if is_job else "endpoint"
+    for row in table.sort("age_s", descending=True, maintain_order=True).iter_rows(named=True):
+        if row[column] == name and len(refs) < limit:
+            source = row["stream"] or ("alb" if not is_job else "app_log")
+            ref = f"line {row['line']}" if row["line"] is not None else row.get("request_id")
+            refs.append(EvidenceRef(source=source, ref=ref, raw=shorten(row["raw"])))
+    return tuple(refs)
+
+
+def memory_refs(case: Case) -> tuple[EvidenceRef, ...]:
+    """The dead container's last sample."""
+    curve = case.memory.dead
+    if curve is None or case.kill.killed_at is None:
+        return ()
+    last = f"{format_bytes(curve.y[-1])}, {format_seconds(-float(curve.t[-1]))} before the kill"
+    return (
+        EvidenceRef(
+            source=curve.source or "memory",
+            ref=f"{curve.pod or '?'} {curve.metric}, {curve.t.size} samples to {iso(case.kill.killed_at)}",
+            raw=f"last sample {last}; step {tidy(curve.step_s)} s",
+        ),
+    )
