@@ -82,7 +82,9 @@ class Context:
 class Source(Protocol):
     """A live system that holds evidence."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """How gaps and queries call it."""
 
     def collect(self, target: Target, window: Window, ctx: Context) -> Fragment:
         """All it has for that target and window. Raises SourceError when it has to give up as a whole."""

@@ -1,0 +1,248 @@
+"""Gathering from live systems: Kubernetes first (it knows node, container ids and the time), the rest in parallel.
+
+A source that fails becomes a gap; the others go on. Nothing here judges what was found.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from oomscope.errors import SourceError, UserError
+from oomscope.facts import Gap, PodFacts, Target, Window
+from oomscope.sources.interface import Context, Fragment, Source, merge
+from oomscope.sources.live import gap_of
+
+if TYPE_CHECKING:
+    from oomscope.config import Cluster, Config
+    from oomscope.evidence import Bundle
+
+log = logging.getLogger(__name__)
+AFTER = timedelta(minutes=5)  # the ALB writes a dead request's 502 after the kill
+ANY_TIME = timedelta(hours=24)  # how far back Kubernetes is asked when no time is given
+NAMES = ("kubernetes", "cloudwatch_logs", "alb", "prometheus")
+
+
+class Interrupted(Exception):
+    """Ctrl-C while gathering. ``bundle`` holds what had arrived by then."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__("interrupted")
+        self.bundle = bundle
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to gather, from where, and for how long."""
+
+    target: Target
+    cluster: Cluster
+    config: Config
+    now: datetime
+    show_params: bool = False
+    without: frozenset[str] = frozenset()
+    require: frozenset[str] = frozenset()
+    tell: Callable[[str], None] = lambda _text: None
+
+
+@dataclass
+class _State:
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    parts: list[Fragment] = field(default_factory=list)
+
+
+def gather_live(plan: Plan) -> Bundle:
+    """Everything the configured sources hold about the target. Raises ``Interrupted`` on Ctrl-C.
+
+    A source named in ``require`` that fails raises ``UnreadableError``.
+    """
+    state = _State()
+    ctx = Context(
+        deadline=time.monotonic() + plan.config.deadline_s,
+        progress=plan.tell,
+        cancelled=state.cancelled.is_set,
+    )
+    target, window = plan.target, None
+    try:
+        first = _guard(kubernetes_source(plan), plan, _wide_window(plan), ctx)
+        state.parts.append(first)
+        target = complete(plan.target, first.pods, plan.now)
+        window = window_of(target, first.pods, plan)
+        rest = other_sources(replace(plan, target=target), first.pods)
+        _in_parallel(rest, replace(plan, target=target), window, ctx, state)
+    except KeyboardInterrupt:
+        state.cancelled.set()
+        raise Interrupted(_bundle(state.parts, target, window, plan)) from None
+    _check_required(state.parts, plan)
+    return _bundle(state.parts, target, window, plan)
+
+
+def _in_parallel(
+    sources: Sequence[Source | Gap], plan: Plan, window: Window, ctx: Context, state: _State
+) -> None:
+    pool = ThreadPoolExecutor(max(1, len(sources)), thread_name_prefix="source")
+    futures = [pool.submit(_guard, source, plan, window, ctx) for source in sources]
+    try:
+        _collect(futures, sources, window, ctx, state)
+    finally:
+        state.cancelled.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _collect(
+    futures: list[Future[Fragment]],
+    sources: Sequence[Source | Gap],
+    window: Window,
+    ctx: Context,
+    state: _State,
+) -> None:
+    """Take each answer as it comes; what is not there at the deadline is a gap."""
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout=min(0.2, ctx.seconds_left() or 0.0))
+        state.parts += [future.result() for future in done]
+        if pending and not ctx.seconds_left():
+            late = [source for future, source in zip(futures, sources, strict=True) if future in pending]
+            names = [source.source if isinstance(source, Gap) else source.name for source in late]
+            fix = "raise deadline_s or --deadline"
+            gaps = [
+                Gap(name, "timed_out", "no answer before the deadline", None, window, fix) for name in names
+            ]
+            state.parts.append(Fragment(gaps=gaps))
+            return
+
+
+def _guard(source: Source | Gap, plan: Plan, window: Window, ctx: Context) -> Fragment:
+    """One source, whatever it does."""
+    if isinstance(source, Gap):
+        return Fragment(gaps=[source])
+    try:
+        return source.collect(plan.target, window, ctx)
+    except SourceError as error:
+        return Fragment(gaps=[gap_of(error, source.name, window=window)])
+    except UserError as error:
+        return Fragment(gaps=[Gap(source.name, "off", error.what, None, window, error.fix or None)])
+    except Exception as error:
+        log.exception("source %s failed", source.name)
+        detail = f"internal error in this source: {type(error).__name__}: {error}"
+        return Fragment(gaps=[Gap(source.name, "unparsable", detail, None, window, "please report it")])
+
+
+def kubernetes_source(plan: Plan) -> Source | Gap:
+    """The Kubernetes source, or why there is none."""
+    if "kubernetes" in plan.without:
+        return Gap("kubernetes", "off", "switched off")
+    from oomscope.sources.kube_client import connect
+    from oomscope.sources.kubernetes import KubernetesSource
+
+    settings = plan.cluster.kubernetes
+    try:
+        reader = connect(settings.context, settings.kubeconfig)
+    except UserError as error:
+        return Gap("kubernetes", "off", error.what, fix=error.fix or None)
+    except ImportError:
+        return Gap("kubernetes", "off", "not installed", fix="pip install 'oomscope[k8s]'")
+    return KubernetesSource(reader, namespace=settings.namespace)
+
+
+def other_sources(plan: Plan, pods: Sequence[PodFacts]) -> list[Source | Gap]:
+    """Logs, ALB and metrics, each as a source or as the gap that says why not."""
+    from oomscope.pipeline_sources import BUILDERS
+
+    found: list[Source | Gap] = []
+    for name, build in BUILDERS:
+        found.append(Gap(name, "off", "switched off") if name in plan.without else build(plan, pods))
+    return found
+
+
+def complete(target: Target, pods: Sequence[PodFacts], now: datetime) -> Target:
+    """Fill in what Kubernetes knows: workload, namespace, and the time of the termination that is meant."""
+    pod = next((pod for pod in pods if pod.name == target.pod), None) or (pods[0] if len(pods) == 1 else None)
+    if pod is not None:
+        target = replace(
+            target,
+            namespace=target.namespace or pod.namespace,
+            workload=target.workload or pod.workload,
+            pod_uid=target.pod_uid or pod.uid,
+        )
+    if target.at is None:
+        target = replace(target, at=_last_death(target, pods) or now)
+    return target
+
+
+def _last_death(target: Target, pods: Sequence[PodFacts]) -> datetime | None:
+    ends = [
+        termination.finished_at
+        for pod in pods
+        if target.pod in (None, pod.name)
+        for container in pod.containers
+        if target.container in (None, container.name)
+        for termination in container.terminations
+        if termination.finished_at
+    ]
+    return max(ends, default=None)
+
+
+def window_of(target: Target, pods: Sequence[PodFacts], plan: Plan) -> Window:
+    """Back far enough for long requests (but not before the container's life), and past the kill for the ALB."""
+    at = target.at or plan.now
+    start = at - timedelta(minutes=plan.config.minutes_before)
+    lives = [
+        termination.started_at
+        for pod in pods
+        if pod.name == target.pod
+        for container in pod.containers
+        for termination in container.terminations
+        if termination.started_at and termination.started_at <= at
+    ]
+    begun = max(lives, default=start) - timedelta(minutes=1)
+    return Window(max(start, begun), at + AFTER)
+
+
+def _wide_window(plan: Plan) -> Window:
+    at = plan.target.at or plan.now
+    return Window(at - ANY_TIME, at + AFTER)
+
+
+def _bundle(parts: Sequence[Fragment], target: Target, window: Window | None, plan: Plan) -> Bundle:
+    """All fragments, with the logs of all sources scanned together so that twice-told lines are folded."""
+    from oomscope.redact import Redactor
+
+    logs = [log_input for part in parts for log_input in part.logs]
+    extra = [_scanned(logs)] if logs else []
+    return merge(
+        [*parts, *extra], target=target, redactor=Redactor(show_params=plan.show_params), window=window
+    )
+
+
+def _scanned(logs: Sequence[object]) -> Fragment:
+    from oomscope.logs import scan
+
+    result = scan(logs)  # type: ignore[arg-type]
+    return Fragment(
+        requests=result.requests,
+        jobs=result.jobs,
+        streams=result.streams,
+        lives=result.lives,
+        gaps=result.gaps,
+    )
+
+
+def _check_required(parts: Sequence[Fragment], plan: Plan) -> None:
+    from oomscope.errors import UnreadableError
+
+    for part in parts:
+        for gap in part.gaps:
+            if gap.source in plan.require and gap.reason not in ("not_yet",):
+                raise UnreadableError(
+                    f"the required source {gap.source} failed: {gap.detail}",
+                    tried=gap.query or "",
+                    fix=gap.fix or "oomscope doctor",
+                    slug="required-source",
+                )
