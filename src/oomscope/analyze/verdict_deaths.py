@@ -13,6 +13,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from oomscope.analyze.verdict_death import SKEW, Death, belongs, near
+from oomscope.analyze.verdict_events import ends_from_events
+from oomscope.analyze.verdict_memory import falls
 from oomscope.facts import ContainerFacts, LogStream, OomKill, PodFacts, ProcessLife, SeriesPoint, Termination
 from oomscope.units import from_epoch
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 _FLUSH = timedelta(seconds=2)  # a line later than this after a kill was written by a living process
 _ALERT_DELAY = timedelta(minutes=5)  # scrape, evaluation and pending time of a usual rule
 _SILENCE = timedelta(seconds=10)
+_LONGEST_DELAY = timedelta(minutes=15)  # from a death to the alert about it
 _SANDBOX = "pause"
 
 
@@ -106,17 +109,15 @@ def gather(bundle: Bundle) -> list[Death]:
     """All deaths the bundle tells of, oldest first (those without a time last)."""
     known = Known(bundle)
     deaths = list(_from_pods(bundle.pods))
-    for finder in (
-        _from_state_metrics,
-        _from_kernel,
-        _from_counters,
-        _from_performance,
-        _from_logs,
-        _from_lives,
-    ):
+    for finder in (_from_state_metrics, _from_kernel, _from_performance, _from_logs):
         finder(deaths, known)
+    deaths += ends_from_events(bundle.events, deaths)
+    _from_lives(deaths, known)
+    deaths += falls(bundle, deaths)
+    _from_counters(deaths, known)
     for death in deaths:
         known.fill(death)
+    _from_silence(deaths, known)
     return sorted(
         deaths,
         key=lambda d: (d.at is None, d.at.timestamp() if d.at else 0.0, d.pod_name or "", d.container or ""),
@@ -319,11 +320,14 @@ def _from_logs(deaths: list[Death], known: Known) -> None:
 
 
 def _from_silence(deaths: list[Death], known: Known) -> None:
-    """The target's log stops long before the time asked about, and nothing else tells of a death there."""
+    """The target's log stops long before the time asked about, and nothing tells of any death of that pod then."""
     target = known.bundle.target
+    if target.at is None or any(
+        d.pod_name == target.pod and near(d.at, target.at, _LONGEST_DELAY) for d in deaths
+    ):
+        return
     for stream in known.bundle.streams:
-        asked = target.at is not None and target.pod == stream.pod and stream.first_at and stream.last_at
-        if not asked or target.at is None or stream.first_at is None or stream.last_at is None:
+        if target.pod != stream.pod or stream.first_at is None or stream.last_at is None:
             continue
         spacing = (stream.last_at - stream.first_at) / max(stream.coverage.lines, 1)
         quiet = target.at - stream.last_at > max(_SILENCE, 50 * spacing)

@@ -192,7 +192,7 @@ def peak_share(death: Death, bundle: Bundle) -> float | None:
     if death.container_id and rows["container_id"].is_not_null().any():
         rows = rows.filter(pl.col("container_id") == death.container_id)
     else:
-        rows = rows.filter(pl.col("pod") == death.pod_name)
+        rows = rows.filter(pl.col("pod") == pl.lit(death.pod_name, pl.String))
         if death.container:
             rows = rows.filter(pl.col("container").is_null() | (pl.col("container") == death.container))
     used = pl.coalesce("working_set_bytes", "usage_bytes", "rss_bytes")
