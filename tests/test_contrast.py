@@ -111,6 +111,14 @@ def test_a_handful_of_ids_between_them() -> None:
     assert [value for *_, value in named(bad, ordinary(rng))] == ids
 
 
+def test_bad_requests_that_were_survived_are_not_ordinary() -> None:
+    rng = random.Random(17)
+    bad = [request(rng, path="/books/77777/pages", params={"book_id": "77777"}, age_s=6.0) for _ in range(6)]
+    survived = [dict(row, age_s=None, duration_ms=4000.0 + i) for i, row in enumerate(bad)]
+    (found,) = distinguish(table(bad), table(ordinary(rng, 6) + survived))
+    assert (found.value, found.hits, found.of, found.base_share) == ("77777", 12, 12, 0)
+
+
 def test_client_user_agent_and_body_size() -> None:
     rng = random.Random(9)
     assert named([request(rng, client="10.9.9.9") for _ in range(9)], ordinary(rng)) == [
@@ -144,7 +152,7 @@ def test_nothing_when_the_suspects_are_ordinary() -> None:
 
 def test_nothing_when_too_little_is_ordinary() -> None:
     rng = random.Random(11)
-    assert named([request(rng, params={"limit": "0"}) for _ in range(7)], ordinary(rng, 5)) == []
+    assert named([request(rng, params={"limit": "0"}) for _ in range(7)], ordinary(rng, 4)) == []
     assert named([], ordinary(rng)) == []
 
 

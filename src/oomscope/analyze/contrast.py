@@ -12,24 +12,26 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+import polars as pl
 from scipy.stats import hypergeom, poisson
 
 from oomscope.analyze.traits import ABSENT, Feature, Value, read_traits
 from oomscope.report import Distinguishing
 from oomscope.units import format_bytes
 
-if TYPE_CHECKING:
-    import polars as pl
-
-ALPHA = 0.01  # after correction: one false trait in a hundred incidents
-MIN_ORDINARY = 8  # fewer ordinary requests cannot say what is ordinary
+ALPHA = 0.01 / 2  # after correction, for each of two looks: one false trait in a hundred incidents
+MIN_ORDINARY = 5  # fewer ordinary requests cannot say what is ordinary
+MIN_SPREAD = 20  # ordinary requests needed to know how often two of them share a value
+RARE_PAIR = 0.1  # with few values in all, sharing one means nothing
 MIN_SHARE = 0.5  # a trait must cover at least half of the suspect requests ...
 MIN_GAP = 0.4  # ... and be this much commoner among them than among the others
 MAX_ORDINARY = 2000  # rows looked at; more add nothing but time
 MAX_SUSPECT = 300
+SURVIVED_FACTOR = 10.0  # times the usual duration ...
+SURVIVED_SHARE = 0.3  # ... and this share of the suspects' age: as long as the bad ones
 LONE_REQUESTS = 3  # up to this many suspects, repetition cannot be tested (see ``_lone``)
 LONE_AGE_FACTOR = 5.0
 LONE_LATER = 3
@@ -71,12 +73,32 @@ def distinguish(
     suspect = suspect.head(MAX_SUSPECT)
     if suspect.is_empty() or ordinary.height < MIN_ORDINARY or limit < 1:
         return ()
-    columns = read_traits(suspect, ordinary)
-    traits = _significant(columns)
-    chosen = _smallest_description(traits, limit) or _repeated_ids(columns, limit)
-    if not chosen:
-        chosen = _lone(columns, suspect, ordinary, limit)
-    return tuple(_describe(trait) for trait in chosen)
+    for bad, good in (_with_survivors(suspect, ordinary), (suspect, ordinary)):
+        columns = read_traits(bad, good)
+        chosen = _smallest_description(_significant(columns), limit) or _repeated_ids(columns, limit)
+        if chosen:
+            return tuple(_describe(trait) for trait in chosen)
+    return tuple(_describe(trait) for trait in _lone(columns, suspect, ordinary, limit))
+
+
+def _with_survivors(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Completed requests that took as long as the suspects have run are bad ones that were survived, not ordinary.
+
+    Chosen by duration alone, never by what they carried, so that the test stays fair. The lower quartile says what is
+    usual, because survived bad requests may be the majority.
+    """
+    if not {"age_s"} <= set(suspect.columns) or not {"duration_ms"} <= set(ordinary.columns):
+        return suspect, ordinary
+    usual, age = ordinary["duration_ms"].quantile(0.25), suspect["age_s"].median()
+    if usual is None or not isinstance(age, float):
+        return suspect, ordinary
+    long = (ordinary["duration_ms"] >= max(SURVIVED_FACTOR * usual, SURVIVED_SHARE * age * 1e3)).fill_null(
+        False
+    )
+    if (~long).sum() < MIN_ORDINARY:
+        return suspect, ordinary
+    survived = ordinary.filter(long).head(MAX_SUSPECT)
+    return pl.concat([suspect, survived], how="diagonal_relaxed"), ordinary.filter(~long)
 
 
 def _thin(table: pl.DataFrame, most: int) -> pl.DataFrame:
@@ -228,9 +250,11 @@ def _collisions(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -
     repeated = {
         v: c for v, c in ours.items() if c > 1 and v != ABSENT and theirs[v] / max(1, theirs.total()) < 0.02
     }
-    if n < LONE_REQUESTS or theirs.total() < MIN_ORDINARY or sum(repeated.values()) < MIN_SHARE * n:
+    if n < LONE_REQUESTS or theirs.total() < MIN_SPREAD or sum(repeated.values()) < MIN_SHARE * n:
         return 1.0, []
     same = sum(c * (c - 1) for c in pool.values()) / (size * (size - 1))
+    if same > RARE_PAIR:
+        return 1.0, []
     pairs = sum(c * (c - 1) // 2 for c in ours.values())
     p = float(poisson.sf(pairs - 1, same * n * (n - 1) / 2))
     known = frozenset(i for i, v in enumerate(bad) if v is not None)
