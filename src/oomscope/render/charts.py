@@ -43,3 +43,85 @@ What they draw is in the report already, thinned by the analysis; every key may 
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import tzinfo
+
+import altair as alt
+import vl_convert
+
+from oomscope.render import chart_memory
+from oomscope.render.chart_frame import NARROW, WIDE, Drawn, Frame, Layout, configured, frame_of
+from oomscope.render.chart_requests import requests_chart
+from oomscope.report import Report
+
+_IDS = re.compile(r'(?<= id=")(?=[a-z])|(?<=url\(#)')
+_NO_NETWORK: list[str] = []  # base addresses the drawing may load from: none
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One drawing for the page: SVG for wide and for narrow screens."""
+
+    id: str
+    title: str
+    wide: str
+    narrow: str
+
+
+def pictures(report: Report, tz: tzinfo | None = None) -> list[Picture]:
+    """Every chart the report has data for, the main one (memory and requests on one time axis) first."""
+    frame = frame_of(report)
+    drawings: list[tuple[str, str, Callable[[Layout], Drawn | None]]] = [
+        ("leak", "Memory floor", lambda layout: chart_memory.leak_chart(report, layout))
+    ]
+    if frame is not None:
+        drawings = [
+            (
+                "main",
+                "Memory against limit, and requests until the kill",
+                lambda layout: main_chart(report, frame, layout, tz),
+            ),
+            (
+                "workers",
+                "By worker process",
+                lambda layout: chart_memory.workers_chart(report, frame, layout),
+            ),
+            ("pods", "Pods side by side", lambda layout: chart_memory.pods_chart(report, frame, layout)),
+            *drawings,
+        ]
+    found = []
+    for name, title, build in drawings:
+        wide = build(WIDE)
+        if wide is not None:
+            found.append(
+                Picture(name, title, to_svg(wide, f"{name}-w-"), to_svg(build(NARROW), f"{name}-n-"))
+            )
+    return found
+
+
+def main_chart(report: Report, frame: Frame, layout: Layout, tz: tzinfo | None = None) -> Drawn | None:
+    """Charts A and B on one time axis with the kill line through both; None when there is neither."""
+    charts = (chart_memory.memory_chart(report, frame, layout, tz), requests_chart(report, frame, layout))
+    parts = [chart for chart in charts if chart is not None]
+    return configured(alt.vconcat(*parts, spacing=0).resolve_scale(x="shared"), layout) if parts else None
+
+
+def to_svg(chart: Drawn, prefix: str) -> str:
+    """The chart as an SVG element whose ids start with ``prefix``, so that several can share a page."""
+    svg: str = vl_convert.vegalite_to_svg(chart.to_json(), allowed_base_urls=_NO_NETWORK)
+    return _IDS.sub(prefix, svg)
+
+
+def chart_png(report: Report, tz: tzinfo | None = None, scale: float = 2.0) -> bytes | None:
+    """The main chart as PNG on white, for chat; None when there is nothing to draw."""
+    frame = frame_of(report)
+    chart = main_chart(report, frame, WIDE, tz) if frame else None
+    if chart is None:
+        return None
+    png: bytes = vl_convert.vegalite_to_png(
+        chart.properties(background="#ffffff").to_json(), scale=scale, allowed_base_urls=_NO_NETWORK
+    )
+    return png

@@ -260,12 +260,6 @@ def dead_series(report: Report) -> fields.Row | None:
     return None
 
 
-def drawn_note(report: Report) -> str:
-    """``14 of 6,026 drawn``; empty when nothing is."""
-    drawn, total = fields.count(report.chart, "drawn"), fields.count(report.chart, "total")
-    return f"{drawn:,} of {total:,} drawn" if drawn is not None and total is not None else ""
-
-
 def memory_title(report: Report) -> str:
     """The finding of the memory chart as a sentence."""
     given = fields.text(report.memory, "title")

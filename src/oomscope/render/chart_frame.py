@@ -1,0 +1,181 @@
+"""What all charts share: colours, the time axis in seconds before the kill, text marks, hatching."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import altair as alt
+
+from oomscope.render import fields, view
+from oomscope.render.terminal import wrap
+from oomscope.report import Report
+
+# Okabe-Ito based. The page maps each of these to a variable by attribute selector, so that both themes have contrast.
+INK, MUTED, GRID = "#1f2933", "#52606d", "#e4e7eb"
+LINE, SIBLING = "#0072b2", "#9aa5b1"
+KILL, SURVIVED = "#b3261e", "#f4b6b0"
+OPEN, DONE, RATE = "#3e4c59", "#b8c4d0", "#cbd2d9"
+MARK = "#8a5a00"
+WORKERS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#e69f00")
+FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"  # the same widths everywhere, as measured when drawn
+Record = dict[str, Any]
+Drawn = Any  # an Altair chart; its own types do not describe what its methods return
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Sizes in pixels. ``narrow`` puts labels above what they name instead of beside it."""
+
+    width: int
+    right: int  # room for labels right of the kill line
+    size: int  # of text
+    lanes: int
+    narrow: bool = False
+
+
+WIDE = Layout(width=700, right=270, size=12, lanes=20)
+NARROW = Layout(width=300, right=0, size=11, lanes=10, narrow=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The shared time axis: seconds relative to the kill (or the end of what was seen), from ``start`` up to 0."""
+
+    zero: datetime
+    start: float
+    killed: bool
+
+    def at(self, moment: datetime) -> float:
+        """Seconds relative to the kill, negative before it."""
+        return (moment - self.zero).total_seconds()
+
+
+def frame_of(report: Report) -> Frame | None:
+    """The time axis of the report's pictures; None when there is nothing with a time to draw."""
+    begin = fields.when(report.chart, "from")
+    killed = view.memory_kill(report) or fields.when(report.chart, "killed_at")
+    samples = fields.points(view.dead_series(report) or {}, "points")
+    end = killed or fields.when(report.chart, "to") or (samples[-1][0] if samples else None)
+    begin = begin or (samples[0][0] if samples else None)
+    if end is None or begin is None or begin >= end:
+        return None
+    return Frame(end, (begin - end).total_seconds(), killed is not None)
+
+
+def ticks(span: float, most: int) -> tuple[list[float], str]:
+    """Tick places for an axis of ``span`` seconds up to 0, and the Vega expression that labels them."""
+    steps = ((1, 1, "s"), (5, 1, "s"), (10, 1, "s"), (15, 1, "s"), (30, 1, "s"), (60, 60, "min"), (120, 60, "min"),
+             (300, 60, "min"), (600, 60, "min"), (1800, 60, "min"), (3600, 3600, "h"), (7200, 3600, "h"),
+             (21600, 3600, "h"), (86400, 86400, "d"), (604800, 86400, "d"))  # fmt: skip
+    step, unit, name = next((one for one in steps if span / one[0] <= most), (span, 86400, "d"))
+    places = [-float(step) * n for n in range(int(span // step) + 1)]
+    return places, f"'-' + format(-datum.value / {unit}, '~g') + ' {name}'"
+
+
+def x_axis(frame: Frame, layout: Layout, *, labels: bool, grid: bool = True) -> alt.X:
+    """The time axis; only the lowest chart of a stack shows its labels."""
+    places, label = ticks(-frame.start, 4 if layout.narrow else 8)
+    zero = "kill" if frame.killed else "end"
+    axis = alt.Axis(
+        values=places,
+        labelExpr=f"datum.value == 0 ? '{zero}' : {label}",
+        labels=labels,
+        ticks=False,
+        domain=False,
+        grid=grid,
+        title=None,
+        labelPadding=6,
+    )
+    return alt.X("x:Q", scale=alt.Scale(domain=[frame.start, 0], nice=False), axis=axis)
+
+
+def title_lines(text: str, layout: Layout) -> list[str]:
+    """A title in at most three lines that fit the picture."""
+    return wrap(text, 40 if layout.narrow else 110, 3)
+
+
+def room_right(frame: Frame, layout: Layout, y: float) -> list[Drawn]:
+    """An invisible point at the far right, so that labels have their room whatever font draws them."""
+    point = alt.Chart(rows_of([{"x": 0, "y": y}])).mark_point(
+        opacity=0, size=1, aria=False, xOffset=layout.right
+    )
+    return [point.encode(x="x:Q", y="y:Q")] if layout.right else []
+
+
+def rows_of(records: Iterable[Record]) -> alt.Data:
+    """Inline data."""
+    return alt.InlineData(values=list(records))
+
+
+def texts(
+    records: Sequence[Record],
+    *,
+    color: str = MUTED,
+    align: Any = "left",
+    dx: float = 0,
+    dy: float = 0,
+    **more: Any,
+) -> Drawn:
+    """Text marks: each record has ``x``, ``y``, ``text``. No axis of their own."""
+    chart = alt.Chart(rows_of(records)).mark_text(
+        align=align, baseline="middle", dx=dx, dy=dy, color=color, aria=False, **more
+    )
+    return chart.encode(x=alt.X("x:Q"), y=alt.Y("y:Q"), text="text:N")
+
+
+def kill_line(frame: Frame, top: float | None = None, bottom: float | None = None) -> list[Drawn]:
+    """The red line through a chart at the kill, over its whole height unless told."""
+    if not frame.killed:
+        return []
+    line = alt.Chart(rows_of([{"x": 0, "y": top, "y2": bottom}])).mark_rule(
+        color=KILL, strokeWidth=2, aria=False
+    )
+    if top is None:
+        return [line.encode(x="x:Q")]
+    return [line.encode(x="x:Q", y="y:Q", y2="y2:Q")]
+
+
+def spread(places: Sequence[float], least: float) -> list[float]:
+    """The places moved apart until neighbours are ``least`` away, order kept."""
+    order = sorted(range(len(places)), key=lambda n: places[n])
+    out = list(places)
+    for before, after in pairwise(order):
+        out[after] = max(out[after], out[before] + least)
+    return out
+
+
+def hatch(
+    left: float, right: float, low: float, high: float, *, per_x: float, per_y: float, gap: float = 7
+) -> list[Record]:
+    """Diagonal lines that fill a rectangle; ``per_x`` and ``per_y`` are data units a pixel."""
+    wide, tall = (right - left) / per_x, (high - low) / per_y
+    lines: list[Record] = []
+    offset = gap / 2
+    while offset < wide + tall and len(lines) < 400:
+        # the line u + v = offset, in pixels from the lower left corner
+        u0, u1 = max(0.0, offset - tall), min(offset, wide)
+        lines.append({"x": left + u0 * per_x, "y": low + (offset - u0) * per_y,
+                      "x2": left + u1 * per_x, "y2": low + (offset - u1) * per_y})  # fmt: skip
+        offset += gap
+    return lines
+
+
+def configured(chart: Drawn, layout: Layout) -> Drawn:
+    """Fonts, colours and no frame; transparent, the page or the PNG gives the background."""
+    return (
+        chart.configure(font=FONT, background="transparent", padding={"left": 4, "top": 4, "right": 8, "bottom": 4})
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=MUTED, titleColor=MUTED, gridColor=GRID, labelFontSize=layout.size, titleFontSize=layout.size,
+            titleFontWeight="normal",
+        )
+        .configure_text(fontSize=layout.size)
+        .configure_title(
+            color=INK, fontSize=layout.size + 2, anchor="start", frame="group", fontWeight="bold", offset=10,
+            limit=layout.width + layout.right,
+        )
+    )  # fmt: skip
