@@ -1,0 +1,31 @@
+"""Application logs: from bytes in any envelope to requests, jobs and process lives. Pure; reads only what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oomscope.logs.interface import LogInput, LogScan
+
+
+def scan(inputs: Sequence[LogInput], *, tz: tzinfo | None = None) -> LogScan:
+    """Everything the given logs tell: request and job tables, one stream a container instance, process lives, gaps.
+
+    ``tz`` is the zone of log times that carry none and whose zone the log itself does not give away. An input that
+    cannot be read to its end becomes a gap; what was read before is kept. Raises nothing for any content.
+    """
+    from oomscope.logs.scan import scan_inputs
+
+    return scan_inputs(inputs, tz=tz)
+
+
+def sniff_log(head: bytes) -> str | None:
+    """The envelope of an application log by its first 64 KiB, or None when this is no application log.
+
+    One of filter_log_events, fluentbit, cri, docker, kubectl_ts, kubectl_prefix, jsonl, bare.
+    """
+    from oomscope.logs.sniff import sniff
+
+    return sniff(head)

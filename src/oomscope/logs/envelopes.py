@@ -1,0 +1,235 @@
+"""Container envelopes: whose line it is, when it was written, and the line itself.
+
+Every reader here gives ``Entry`` values in the order of the log. Pieces that the container runtime split (16 KiB, ``P``
+marks) are joined again. What an envelope cannot show: bare lines have neither owner nor time; ``kubectl logs`` hides
+which stream a line came from; stdout and stderr have no order between each other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import orjson
+
+from oomscope.logs.clock import rfc3339_ns
+from oomscope.logs.interface import Identity
+from oomscope.logs.lines import MAX_LINE, LineReader, ObjectReader, Peeked, Reader
+from oomscope.logs.records import Owners, Record, record_of
+from oomscope.logs.reorder import Reorder
+
+_POD_PREFIX = re.compile(r"\[pod/([^/\]\s]{1,253})/([^\]\s]{1,253})\] ")
+_EVENT_DEPTH = {"[": 1, "{": 2}
+
+
+class Entry(NamedTuple):
+    """One line. ``at_ns``: nanoseconds since 1970 by the envelope's clock, None when it has none."""
+
+    owner: Identity
+    at_ns: int | None
+    text: str
+    number: int
+
+
+@dataclass(slots=True)
+class ReadState:
+    """What reading an input found out besides its lines."""
+
+    bytes: int = 0
+    dropped: int = 0  # events too large or not readable
+    cut: set[Identity] | None = None  # owners whose last line is unfinished
+
+    def mark_cut(self, owner: Identity) -> None:
+        """The last line of this owner has no end."""
+        self.cut = {*(self.cut or ()), owner}
+
+
+def read_entries(reader: Reader, envelope: str, owner: Identity, state: ReadState) -> Iterator[Entry]:
+    """The lines of one input in the given envelope (see ``sniff_log``); ``owner`` is what is known from outside."""
+    if envelope == "filter_log_events":
+        return _events(reader, owner, state)
+    decode = _DECODERS.get(envelope)
+    if decode is None:
+        return _bare(reader, owner, state)
+    return decode(reader, owner, state)
+
+
+def _bare(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry]:
+    lines = LineReader(reader)
+    number = 0
+    for text in lines:
+        number += 1
+        yield Entry(owner, None, text, number)
+        state.bytes = lines.bytes
+    if lines.cut_tail:
+        state.mark_cut(owner)
+
+
+def _cri(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry]:
+    lines = LineReader(reader)
+    joiner = Joiner()
+    number = 0
+    for text in lines:
+        number += 1
+        at, _, rest = text.partition(" ")
+        stream, _, rest = rest.partition(" ")
+        mark, _, content = rest.partition(" ")
+        at_ns = rfc3339_ns(at)
+        if at_ns is None or mark[:1] not in ("F", "P"):
+            yield Entry(owner, None, text, number)
+            continue
+        whole = joiner.join((stream,), content, mark[0] == "P", at_ns)
+        if whole is not None:
+            yield Entry(owner, whole[1], whole[0], number)
+        state.bytes = lines.bytes
+    for content, at_ns in joiner.rest():
+        state.mark_cut(owner)
+        yield Entry(owner, at_ns, content, number)
+
+
+def _kubectl(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry]:
+    """``kubectl logs`` with ``--timestamps``, ``--prefix`` or both. The prefix stands before the time."""
+    lines = LineReader(reader)
+    owners: dict[str, Identity] = {}
+    number = 0
+    for text in lines:
+        number += 1
+        state.bytes = lines.bytes
+        mine = owner
+        prefix = _POD_PREFIX.match(text) if text[:5] == "[pod/" else None
+        if prefix:
+            text = text[prefix.end() :]
+            mine = owners.get(prefix[0]) or replace(owner, pod=prefix[1], container=prefix[2])
+            if len(owners) < 10_000:
+                owners[prefix[0]] = mine
+        at, _, rest = text.partition(" ")
+        at_ns = rfc3339_ns(at) if text[4:5] == "-" and len(at) > 19 else None
+        yield Entry(mine, at_ns, rest if at_ns is not None else text, number)
+
+
+def _docker(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry]:
+    """docker's json-file."""
+    return _objects(reader, Owners(owner, docker=True), owner, state)
+
+
+def _json_lines(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry]:
+    """One JSON object a line: Fluent Bit, Fluentd, OTLP, single CloudWatch events; other lines as they are."""
+    return _objects(reader, Owners(owner), owner, state)
+
+
+def _objects(reader: Reader, owners: Owners, owner: Identity, state: ReadState) -> Iterator[Entry]:
+    lines = LineReader(reader)
+    joiner, order = Joiner(), Reorder()
+    number = 0
+    last = owner
+    for text in lines:
+        number += 1
+        state.bytes = lines.bytes
+        record = record_of(_object(text), owners)
+        if record is None:
+            record = Record(last, None, None, text, False, None)
+        last = record.owner
+        yield from _in_order(order, joiner, record, number)
+    yield from _rest(order, joiner, state, number)
+
+
+def _events(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry]:
+    """Answers of FilterLogEvents or GetLogEvents, one event at a time."""
+    first = _first_byte(reader)
+    objects = ObjectReader(Peeked(first, reader), _EVENT_DEPTH.get(first.decode("latin-1"), 2))
+    owners, joiner, order = Owners(owner), Joiner(), Reorder()
+    number = 0
+    for raw in objects:
+        state.bytes = objects.bytes
+        record = record_of(_object(raw), owners)
+        if record is None:
+            state.dropped += b'"message"' in raw
+            continue
+        number += 1
+        yield from _in_order(order, joiner, record, number)
+    state.dropped += objects.dropped
+    yield from _rest(order, joiner, state, number)
+
+
+def _in_order(order: Reorder, joiner: Joiner, record: Record, number: int) -> Iterator[Entry]:
+    text: str | None = record.text
+    at_ns = record.at_ns
+    if record.partial or joiner.waiting:
+        whole = joiner.join((record.owner, record.stream), record.text, record.partial, at_ns)
+        if whole is None:
+            return
+        text, at_ns = whole
+    if not text:
+        text = ""
+    parts = text.rstrip("\n").split("\n") if "\n" in text else (text,)
+    for part in parts:
+        yield from order.push(Entry(record.owner, at_ns, part, number), exact=record.exact)
+
+
+def _rest(order: Reorder, joiner: Joiner, state: ReadState, number: int) -> Iterator[Entry]:
+    for key in list(joiner.waiting):
+        state.mark_cut(key[0])
+        for content, at_ns in joiner.take(key):
+            yield from order.push(Entry(key[0], at_ns, content, number), exact=True)
+    yield from order.rest()
+
+
+def _object(text: str | bytes) -> dict[str, Any] | None:
+    if not text or text[:1] not in ("{", b"{", " ", b" "):
+        return None
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _first_byte(reader: Reader) -> bytes:
+    while (byte := reader.read(1)) and byte in b"\xef\xbb\xbf \t\r\n":
+        pass
+    return byte
+
+
+class Joiner:
+    """Joins the pieces of lines the container runtime split, at most ``MAX_LINE`` characters of each."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[Any, tuple[list[str], int, int | None]] = {}
+
+    def join(self, key: Any, content: str, partial: bool, at_ns: int | None) -> tuple[str, int | None] | None:
+        """One piece; gives the whole line with the time of its first piece when it is complete."""
+        begun = self.waiting.pop(key, None)
+        if begun is None:
+            if partial:
+                self.waiting[key] = ([content], len(content), at_ns)
+                return None
+            return content, at_ns
+        pieces, size, first_ns = begun
+        if size < MAX_LINE:
+            pieces.append(content)
+        if partial:
+            self.waiting[key] = (pieces, size + len(content), first_ns)
+            return None
+        return "".join(pieces), first_ns
+
+    def take(self, key: Any) -> Iterator[tuple[str, int | None]]:
+        """The unfinished line of one key."""
+        pieces, _, at_ns = self.waiting.pop(key)
+        yield "".join(pieces), at_ns
+
+    def rest(self) -> Iterator[tuple[str, int | None]]:
+        """All unfinished lines."""
+        for key in list(self.waiting):
+            yield from self.take(key)
+
+
+_DECODERS: dict[str, Callable[[Reader, Identity, ReadState], Iterator[Entry]]] = {
+    "cri": _cri,
+    "kubectl_ts": _kubectl,
+    "kubectl_prefix": _kubectl,
+    "docker": _docker,
+    "fluentbit": _json_lines,
+    "jsonl": _json_lines,
+}

@@ -1,0 +1,152 @@
+"""Rows of the request and job tables while they are being built, and the tables made of them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from oomscope.facts import JOB_SCHEMA, REQUEST_SCHEMA, empty, polars_schema
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from oomscope.logs.interface import Identity
+
+FLUSH_ROWS = 8192
+_STREAM_COLUMNS = ("stream", "pod", "container_id")
+
+
+class RequestRow:
+    """One request. Names as in REQUEST_SCHEMA; times in microseconds since 1970; stream columns come at the end."""
+
+    __slots__ = (*(name for name in REQUEST_SCHEMA if name not in _STREAM_COLUMNS), "endings")
+
+    def __init__(self, state: str, started_at: int | None, line: int) -> None:
+        self.state = state
+        self.started_at = started_at
+        self.line = line
+        self.pid: int | None = None
+        self.thread: str | None = None
+        self.request_id: str | None = None
+        self.trace_id: str | None = None
+        self.method: str | None = None
+        self.path: str | None = None
+        self.query: str | None = None
+        self.endpoint: str | None = None
+        self.format: str | None = None
+        self.client: str | None = None
+        self.params: str | None = None
+        self.params_bytes: int | None = None
+        self.processing_at: int | None = None
+        self.ended_at: int | None = None
+        self.status: int | None = None
+        self.duration_ms: float | None = None
+        self.view_ms: float | None = None
+        self.db_ms: float | None = None
+        self.gc_ms: float | None = None
+        self.allocations: int | None = None
+        self.mem_bytes: int | None = None
+        self.exception: str | None = None
+        self.note: str | None = None
+        self.raw: str | None = None
+        self.endings = 0  # times it ended and still waits for late lines, see tracker
+
+    def add_note(self, note: str) -> None:
+        """Append a note once."""
+        if self.note is None:
+            self.note = note
+        elif note not in self.note:
+            self.note = f"{self.note}; {note}"
+
+
+class JobRow:
+    """One run of a job. Names as in JOB_SCHEMA; times in microseconds since 1970."""
+
+    __slots__ = tuple(name for name in JOB_SCHEMA if name not in _STREAM_COLUMNS)
+
+    def __init__(self, state: str, line: int) -> None:
+        self.state = state
+        self.line = line
+        self.pid: int | None = None
+        self.thread: str | None = None
+        self.adapter: str | None = None
+        self.job_class: str | None = None
+        self.job_id: str | None = None
+        self.queue: str | None = None
+        self.args: str | None = None
+        self.enqueued_at: int | None = None
+        self.started_at: int | None = None
+        self.ended_at: int | None = None
+        self.duration_ms: float | None = None
+        self.note: str | None = None
+        self.raw: str | None = None
+
+    def add_details(self, fields: dict[str, Any]) -> None:
+        """Fill in what is not known yet."""
+        for name in ("adapter", "job_class", "queue"):
+            if getattr(self, name) is None:
+                setattr(self, name, intern(fields.get(name)))
+        if self.args is None:
+            self.args = fields.get("args")
+
+
+class Rows:
+    """Finished rows of one stream, packed into columns every ``FLUSH_ROWS`` so that they stay small in memory."""
+
+    def __init__(self, schema: dict[str, str]) -> None:
+        self._schema = {name: kind for name, kind in schema.items() if name not in _STREAM_COLUMNS}
+        self._pending: list[Any] = []
+        self._packed: list[pl.DataFrame] = []
+        self.count = 0
+
+    def add(self, row: RequestRow | JobRow) -> None:
+        """Take a row that will not change any more."""
+        self.count += 1
+        self._pending.append(row)
+        if len(self._pending) >= FLUSH_ROWS:
+            self._pack()
+
+    def _pack(self) -> None:
+        import polars as pl
+
+        types = polars_schema(self._schema)
+        columns = {
+            name: pl.Series(name, [getattr(row, name) for row in self._pending], _storage(kind), strict=False)
+            for name, kind in self._schema.items()
+        }
+        frame = pl.DataFrame(columns)
+        times = [pl.col(name).cast(types[name]) for name, kind in self._schema.items() if kind == "time"]
+        self._packed.append(frame.with_columns(times))
+        self._pending.clear()
+
+    def frame(self) -> pl.DataFrame | None:
+        """All rows without the stream's own columns; None if there is none."""
+        import polars as pl
+
+        if self._pending:
+            self._pack()
+        return pl.concat(self._packed) if self._packed else None
+
+
+def _storage(kind: str) -> Any:
+    import polars as pl
+
+    return {"str": pl.String, "float": pl.Float64}.get(kind, pl.Int64)
+
+
+def stream_table(
+    frame: pl.DataFrame | None, schema: dict[str, str], stream: str, identity: Identity
+) -> pl.DataFrame:
+    """A stream's rows in the column order of the schema, with the columns that say whose they are."""
+    import polars as pl
+
+    if frame is None:
+        return empty(schema)
+    owner = {"stream": stream, "pod": identity.pod, "container_id": identity.container_id}
+    named = [pl.lit(value, dtype=pl.String).alias(name) for name, value in owner.items()]
+    return frame.with_columns(named).select(list(schema))
+
+
+def intern(text: str | None) -> str | None:
+    """One copy of texts that come again and again (methods, endpoints, formats)."""
+    return None if text is None else sys.intern(text)
