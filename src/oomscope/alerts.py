@@ -97,8 +97,8 @@ def parse_alert(
 ) -> AlertIntake:
     """Targets of an alert payload: a decoded JSON body, its text, or text pasted from a chat. Never raises.
 
-    ``now`` is used where an alert has no start. ``labels`` overrides the names in ``LABELS`` field by field. Alerts that
-    are resolved are left out unless all are.
+    ``now`` is used where an alert has no start. ``labels`` overrides the names in ``LABELS`` field by field.
+    Alerts that are resolved are left out unless all are.
     """
     names = {**LABELS, **(labels or {})}
     if isinstance(payload, bytes):

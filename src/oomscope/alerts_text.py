@@ -33,9 +33,11 @@ def text_alerts(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _clean(line: str) -> str:
-    """Plain quotes and dashes; ``<url|text>`` becomes the text, ``<url>`` the url."""
-    plain = line.translate(_SMART)
-    return _LINK.sub(lambda m: m[2] if m[2] and not m[2].startswith("http") else m[1], plain).strip()
+    """Plain quotes and dashes; ``<url|text>`` becomes its text, or its url where the line is there to give one."""
+    plain = line.translate(_SMART).strip()
+    if plain.startswith(tuple(f"{key}:" for key in _URL_KEYS)):
+        return _LINK.sub(lambda m: m[1], plain)
+    return _LINK.sub(lambda m: m[2] or m[1], plain)
 
 
 def _blocks(lines: list[str]) -> Iterator[dict[str, Any]]:

@@ -42,6 +42,7 @@ class Evidence:
     node_oom: EventFacts | None = None  # SystemOOM, or a global kill quoted in a node event
     node_kill: EventFacts | None = None  # a memory cgroup kill quoted in a node event: no pod in it
     counter: bool = False
+    counter_by_alert: bool = False  # only an alert claims that the counter went up
     peak_share: float | None = None  # highest working set of the last five minutes over the limit
     events_read: bool = False  # there are events of this pod
     log_read: bool = False
@@ -97,6 +98,7 @@ def collect(death: Death, bundle: Bundle) -> Evidence:
         node_oom=next((e for e in on_node if _is_node_oom(e)), None),
         node_kill=next((e for e in on_node if e.reason == "OOMKilling" and not _is_node_oom(e)), None),
         counter=death.counter is not None,
+        counter_by_alert=death.counter is not None and death.counter.metric == "oom_events_alert",
         peak_share=peak_share(death, bundle),
         events_read=bool(events),
         log_read=(stream is not None and stream.coverage.lines > 0)

@@ -88,7 +88,8 @@ RULES: tuple[Rule, ...] = (
     # -- a process inside died, the container lived on or ended for another reason
     Rule("kernel_child", "17", lambda e: e.kernel is not None and e.ended is False, "oom_child", 0.95,
          "The kernel OOM-killed {victim} inside container {container}{at}; the container itself lived on."),
-    Rule("counter_child", "17", lambda e: e.counter and e.ended is False, "oom_child", 0.85,
+    Rule("counter_child", "17", lambda e: e.counter and e.ended is False, "oom_child",
+         lambda e: 0.7 if e.counter_by_alert else 0.85,
          "The OOM counter of container {container} went up{at} while the container lived on: a child was OOM-killed."),
     Rule("sticky_reason", "4", lambda e: e.reason == OOM and e.exit_code not in (None, SIGKILL), "oom_child",
          _oom_then_exit, "A child in container {container} was OOM-killed; the container itself ended with exit code "
