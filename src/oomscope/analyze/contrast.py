@@ -35,6 +35,7 @@ SURVIVED_SHARE = 0.3  # ... and this share of the suspects' age: as long as the 
 LONE_REQUESTS = 3  # up to this many suspects, repetition cannot be tested (see ``_lone``)
 LONE_AGE_FACTOR = 5.0
 LONE_LATER = 3
+NOVEL = 0.05  # a new value says something where fewer ordinary requests than this bring one
 
 Form = Literal["value", "present", "absent", "at_least"]
 _FORM_RANK: dict[Form, int] = {"value": 0, "present": 1, "at_least": 2, "absent": 3}
@@ -147,16 +148,24 @@ def _candidates(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -
 def _value_traits(
     feature: Feature, bad: Sequence[Value], good: Sequence[Value], known: frozenset[int], base: frozenset[int]
 ) -> Iterable[_Trait]:
-    values = {v for v in (*bad, *good) if v is not None}
-    tried = len(values) + 2
+    tried = _testable(Counter(v for v in (*bad, *good) if v is not None), len(known), len(base))
     for value, count in Counter(v for v in bad if v is not None and v != ABSENT).items():
         if count / len(known) >= MIN_SHARE:
             hits, base_hits = _rows(bad, {value}), _rows(good, {value})
             yield _Trait(feature, "value", value, hits, known, base_hits, base, tried)
     absent, base_absent = _rows(bad, {ABSENT}), _rows(good, {ABSENT})
-    if feature.kind == "param":
+    if feature.kind == "param" and (absent or base_absent):
         yield _Trait(feature, "present", None, known - absent, known, base - base_absent, base, tried)
         yield _Trait(feature, "absent", None, absent, known, base_absent, base, tried)
+
+
+def _testable(pooled: Counter[str], n: int, others: int) -> int:
+    """Values common enough that they could be significant at all; the others need no correction (Tarone)."""
+    could = 0
+    for count, values in Counter(pooled.values()).items():
+        best = hypergeom.sf(min(count, n) - 1, n + others, count, n)
+        could += values if best <= ALPHA else 0
+    return max(1, could)
 
 
 def _rows(values: Sequence[Value], wanted: set[str]) -> frozenset[int]:
@@ -270,31 +279,36 @@ def _lone(columns: Columns, suspect: pl.DataFrame, ordinary: pl.DataFrame, limit
     """One to three requests cannot repeat a value often enough to test it.
 
     When they have run far longer than any ordinary request, while later requests of the same endpoint finished as
-    usual (so it is not the endpoint as such), the id nobody else asked for is named as a lead. It carries no p-value.
+    usual (so it is not the endpoint as such), a value that is new where new values are rare is named as a lead,
+    else the id nobody else asked for. It carries no p-value.
     """
     if suspect.height > LONE_REQUESTS or not _outlived(suspect, ordinary):
         return []
-    for kind in ("path_id", "param"):
-        found = [
-            trait
-            for feature, (bad, good) in columns.items()
-            if feature.kind == kind
-            for trait in _unseen(feature, bad, good)
-        ]
-        if found:
-            return found[:limit] if kind == "path_id" else found[:1]
-    return []
+    found = [
+        (novelty, trait)
+        for feature, (bad, good) in columns.items()
+        if feature.kind in ("path_id", "param")
+        for novelty, trait in _unseen(feature, bad, good)
+    ]
+    telling = [trait for novelty, trait in sorted(found, key=_by_novelty) if novelty <= NOVEL]
+    return (telling or [trait for _, trait in found if trait.feature.kind == "path_id"])[:limit]
 
 
-def _unseen(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> list[_Trait]:
-    theirs = {v for v in good if v is not None}
+def _by_novelty(item: tuple[float, _Trait]) -> tuple[object, ...]:
+    return (item[0], *_preference(replace(item[1], log_p=0.0)))
+
+
+def _unseen(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> list[tuple[float, _Trait]]:
+    """Values no ordinary request had, with how often an ordinary one brings a new value (Good and Turing)."""
+    theirs = Counter(v for v in good if v is not None)
     ours = {v for v in bad if v is not None and v != ABSENT}
     base = frozenset(i for i, v in enumerate(good) if v is not None)
-    if not ours or ours & theirs or len(base) < MIN_ORDINARY or any(v.startswith("<") for v in ours):
+    if not ours or any(v in theirs or v.startswith("<") for v in ours) or len(base) < MIN_ORDINARY:
         return []
     known = frozenset(i for i, v in enumerate(bad) if v is not None)
+    novelty = (sum(count == 1 for count in theirs.values()) + 1) / (len(base) + 1)
     return [
-        _Trait(feature, "value", v, _rows(bad, {v}), known, frozenset(), base, 1, math.nan)
+        (novelty, _Trait(feature, "value", v, _rows(bad, {v}), known, frozenset(), base, 1, math.nan))
         for v in sorted(ours)
     ]
 
