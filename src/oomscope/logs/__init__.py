@@ -16,7 +16,7 @@ def scan(inputs: Sequence[LogInput], *, tz: tzinfo | None = None) -> LogScan:
     ``tz`` is the zone of log times that carry none and whose zone the log itself does not give away. An input that
     cannot be read to its end becomes a gap; what was read before is kept. Raises nothing for any content.
     """
-    from oomscope.logs.scan import scan_inputs
+    from oomscope.logs.whole import scan_inputs
 
     return scan_inputs(inputs, tz=tz)
 
