@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from oomscope.analyze.verdict_death import SKEW, Death, belongs, near
 from oomscope.analyze.verdict_events import ends_from_events
+from oomscope.analyze.verdict_known import Known
 from oomscope.analyze.verdict_memory import falls
-from oomscope.facts import ContainerFacts, LogStream, OomKill, PodFacts, ProcessLife, SeriesPoint, Termination
+from oomscope.facts import LogStream, OomKill, PodFacts, ProcessLife, SeriesPoint, Termination
 from oomscope.units import from_epoch
 
 if TYPE_CHECKING:
@@ -26,83 +27,6 @@ _ALERT_DELAY = timedelta(minutes=5)  # scrape, evaluation and pending time of a 
 _SILENCE = timedelta(seconds=10)
 _LONGEST_DELAY = timedelta(minutes=15)  # from a death to the alert about it
 _SANDBOX = "pause"
-
-
-class Known:
-    """Who is who: container ids and pod UIDs of everything in the bundle, with a name."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
-        self.pod_by_uid = {p.uid: p for p in bundle.pods if p.uid}
-        self.pod_by_name = {(p.namespace, p.name): p for p in bundle.pods}
-        self.by_id: dict[str, tuple[PodFacts, ContainerFacts]] = {}
-        for pod in bundle.pods:
-            for container in pod.containers:
-                ids = (container.container_id, *(t.container_id for t in container.terminations))
-                self.by_id.update({i: (pod, container) for i in ids if i})
-        self.stream_by_id = {s.container_id: s for s in bundle.streams if s.container_id}
-        self.in_memory = _memory_owners(bundle)
-        self.successor = dict(_successors(bundle.streams))
-
-    def fill(self, death: Death) -> None:
-        """Complete a death's identity from its container id or pod UID."""
-        pod, container = self.by_id.get(death.container_id or "", (None, None))
-        pod = pod or self.pod_by_uid.get(death.pod_uid or "")
-        stream = death.stream or self.stream_by_id.get(death.container_id or "")
-        pod = pod or self._pod_named(death.pod_name or (stream.pod if stream else None))
-        if pod is not None and container is None:
-            container = _container_of(pod, death.container)
-        death.pod, death.container_facts = death.pod or pod, death.container_facts or container
-        death.stream = stream
-        owner = self.in_memory.get(death.container_id or "", (None, None, None))
-        if pod is not None:
-            _name(death, pod.namespace, pod.name, container.name if container else None, pod.uid)
-        if stream is not None:
-            _name(death, stream.namespace, stream.pod, stream.container, stream.pod_uid)
-        _name(death, *owner, None)
-        if stream is not None:
-            death.successor = self.successor.get(stream.stream)
-
-    def _pod_named(self, name: str | None) -> PodFacts | None:
-        return next((p for p in self.bundle.pods if p.name == name), None) if name else None
-
-
-def _name(
-    death: Death, namespace: str | None, pod: str | None, container: str | None, uid: str | None
-) -> None:
-    """Fill in the names a death does not have yet."""
-    death.namespace = death.namespace or namespace
-    death.pod_name = death.pod_name or pod
-    death.container = death.container or container
-    death.pod_uid = death.pod_uid or uid
-
-
-def _container_of(pod: PodFacts, name: str | None) -> ContainerFacts | None:
-    if name:
-        return next((c for c in pod.containers if c.name == name), None)
-    regular = [c for c in pod.containers if c.kind == "container"]
-    return regular[0] if len(regular) == 1 else None
-
-
-def _memory_owners(bundle: Bundle) -> dict[str, tuple[str | None, str | None, str | None]]:
-    if bundle.memory.is_empty():
-        return {}
-    rows = bundle.memory.select("container_id", "namespace", "pod", "container").unique(maintain_order=True)
-    return {r[0]: (r[1], r[2], r[3]) for r in rows.iter_rows() if r[0]}
-
-
-def _successors(streams: tuple[LogStream, ...]) -> Iterator[tuple[str, LogStream]]:
-    """(stream, the log of the next instance of the same container)."""
-    lives: dict[tuple[str | None, str | None, str | None], list[LogStream]] = defaultdict(list)
-    for stream in streams:
-        if stream.pod and stream.first_at:
-            lives[(stream.namespace, stream.pod, stream.container)].append(stream)
-    for group in lives.values():
-        group.sort(key=lambda s: (s.first_at, s.stream))
-        for earlier, later in pairwise(group):
-            different = not (earlier.container_id and earlier.container_id == later.container_id)
-            if different and earlier.last_at and later.first_at and later.first_at >= earlier.last_at - SKEW:
-                yield earlier.stream, later
 
 
 def gather(bundle: Bundle) -> list[Death]:
@@ -348,7 +272,7 @@ def _has_end(deaths: list[Death], stream: LogStream, known: Known) -> bool:
             if stream.container_id == death.container_id:
                 return True
             continue
-        named = belongs(death, stream.namespace, stream.pod, stream.container)
+        named = stream.pod is None or belongs(death, stream.namespace, stream.pod, stream.container)
         if named and (death.stream is stream or near(death.at, stream.last_at)):
             death.stream = death.stream or stream
             death.successor = death.successor or known.successor.get(stream.stream)

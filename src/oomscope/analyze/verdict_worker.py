@@ -18,15 +18,14 @@ _SLACK = timedelta(seconds=2)
 def victim_pid(death: Death, bundle: Bundle) -> int | None:
     """Pid, inside its container, of the process that was killed; None when it cannot be told.
 
-    First by the worker that was replaced; else by the distance between host and container pids, which is one and the
-    same number for all processes of a container that were started without another fork in between.
+    First by the worker that was replaced, else by its rank among the processes of the container.
     """
     if death.replaced is not None:
         return death.replaced.pid
     lives = [
         life for life in bundle.lives if death.stream and life.stream == death.stream.stream and life.pid
     ]
-    return _by_log_end(death, lives) or _by_shift(death, lives)
+    return _by_log_end(death, lives) or _by_rank(death, lives)
 
 
 def _by_log_end(death: Death, lives: list[ProcessLife]) -> int | None:
@@ -40,20 +39,19 @@ def _by_log_end(death: Death, lives: list[ProcessLife]) -> int | None:
     return gone[0].pid if len(gone) == 1 else None
 
 
-def _by_shift(death: Death, lives: list[ProcessLife]) -> int | None:
+def _by_rank(death: Death, lives: list[ProcessLife]) -> int | None:
+    """Both sides number processes in the order they were started, so equal ranks are the same process.
+
+    Only where the kernel's table lists exactly as many processes as the log knows to be alive, at least two.
+    """
     kernel = death.kernel
     if kernel is None:
         return None
-    alive = {life.pid for life in lives if life.pid and _alive(life, death)}
-    hosts = {t.pid for t in kernel.tasks if t.comm != _SANDBOX and t.tgid in (None, t.pid)}
-    if len(alive) < 3 or kernel.pid not in hosts:
+    alive = sorted({life.pid for life in lives if life.pid and _alive(life, death)})
+    hosts = sorted({t.pid for t in kernel.tasks if t.comm != _SANDBOX and t.tgid in (None, t.pid)})
+    if len(alive) < 2 or len(alive) != len(hosts) or kernel.pid not in hosts:
         return None
-    shift = min(hosts) - min(alive)
-    return (
-        kernel.pid - shift
-        if {pid + shift for pid in alive} <= hosts and kernel.pid - shift in alive
-        else None
-    )
+    return alive[hosts.index(kernel.pid)]
 
 
 def _alive(life: ProcessLife, death: Death) -> bool:
