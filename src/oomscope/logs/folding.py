@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from oomscope.logs.interface import Identity
 from oomscope.logs.life import Life
+from oomscope.logs.sketch import Sketch
 
 _SAME = 0.8
 _FULL = 0.95
@@ -54,15 +55,14 @@ def same_log(one: Life, other: Life) -> bool:
     ):
         if min(left.added, right.added) >= _LEAST_KEYS:
             return left.overlap(right) >= _SAME and _together(one, other)
-    if one.digest != other.digest or not one.digest:
-        return _few_keys(one, other)
-    return _together(one, other)
+    if left_ids := _few_keys(first.tracker.sketch, second.tracker.sketch):
+        return left_ids == 1.0 and _together(one, other)
+    return one.digest == other.digest and _same_start(one, other)
 
 
-def _few_keys(one: Life, other: Life) -> bool:
-    """Short logs with an id or two: the same ids at the same time."""
-    left, right = one.scanner.tracker.sketch, other.scanner.tracker.sketch
-    return left.added > 0 and right.added > 0 and left.overlap(right) == 1.0 and _together(one, other)
+def _few_keys(left: Sketch, right: Sketch) -> float:
+    """Short logs with an id or two: the share of common ids, 0 when one of them has none."""
+    return left.overlap(right) if left.added and right.added else 0.0
 
 
 def _together(one: Life, other: Life) -> bool:
@@ -70,9 +70,13 @@ def _together(one: Life, other: Life) -> bool:
     a, b = one.scanner.tally, other.scanner.tally
     if a.first_at is None or b.first_at is None or a.last_at is None or b.last_at is None:
         return True
-    if one.digest == other.digest:
-        return abs(a.first_at - b.first_at) <= _TOLERANCE_US
     return a.first_at <= b.last_at + _TOLERANCE_US and b.first_at <= a.last_at + _TOLERANCE_US
+
+
+def _same_start(one: Life, other: Life) -> bool:
+    """Logs of boot lines only look alike in every life: only their times tell them apart, where both have times."""
+    a, b = one.scanner.tally.first_at, other.scanner.tally.first_at
+    return a is None or b is None or abs(a - b) <= _TOLERANCE_US
 
 
 def _best(group: list[Life]) -> Life:
