@@ -22,6 +22,8 @@ _MAX_KINDS = 24  # distinct texts compared as a whole before falling back to a d
 _ASCII_ZEROS = np.uint64(0x3030303030303030)
 _ONES = np.uint64(0x0101010101010101)
 _HIGH_BITS = np.uint64(0x8080808080808080)
+_POINT = np.uint64((ord(".") ^ ord("0")) << 32)  # of the point in the fourth byte from the end
+_KEEP = np.array([(2**64 - 1) ^ ((1 << (8 * (8 - length))) - 1) for length in range(9)], np.uint64)
 _SIXES = np.uint64(0x7676767676767676)  # 0x80 - 10 in every byte: a byte above nine carries into the high bit
 
 
@@ -40,80 +42,100 @@ class View:
         return item[at].view("<u8").reshape(len(at), words)
 
 
-def integers(view: View, begin: Ints, end: Ints) -> tuple[Ints, Bools, Bools]:
-    """Decimal numbers in [begin, end): values, which are ``-`` or ``-1`` (no value), which are proven (either)."""
+def are_integers(view: View, begin: Ints, end: Ints) -> Bools:
+    """Where [begin, end) is a decimal number of at most eight digits, ``-`` or ``-1``."""
     length = end - begin
-    word = view.words[end - 8]
-    value, good = _eight_digits(word, np.minimum(length, 8))
-    if len(length) and int(length.max()) > 8:
-        upper, upper_good = _eight_digits(view.words[end - 16], np.clip(length - 8, 0, 8))
-        long = length > 8
-        value = np.where(long, upper * 100_000_000 + value, value)
-        good &= ~long | (upper_good & (length <= 15))
-    missing = _is_minus(view, begin, length)
-    return value, missing, (good & (length > 0)) | missing
+    return (_are_digits(_digits(view, end, length)) & (length > 0) & (length <= 8)) | is_minus(
+        view, begin, end
+    )
 
 
-def thousandths(view: View, begin: Ints, end: Ints) -> tuple[NDArray[np.float64], Bools, Bools]:
-    """Numbers like ``12.345`` (three decimals, as the ALB writes them), or ``-1`` or ``-``: as ``integers``."""
+def integers(view: View, begin: Ints, end: Ints) -> Ints:
+    """Values of decimal numbers; garbage where they are none."""
+    return _value(_digits(view, end, end - begin))
+
+
+def are_thousandths(view: View, begin: Ints, end: Ints) -> Bools:
+    """Where [begin, end) is a number like ``12.345`` (three decimals, as the ALB writes them), ``-`` or ``-1``."""
     length = end - begin
-    fraction, fraction_good = _eight_digits(view.words[end - 8], np.full(len(end), 3))
-    whole, whole_good = _eight_digits(view.words[end - 12], np.clip(length - 4, 0, 8))
-    good = fraction_good & whole_good & (length >= 5) & (length <= 12) & (view.bytes[end - 4] == ord("."))
-    missing = _is_minus(view, begin, length)
-    return (whole * 1000 + fraction) / 1000.0, missing, good | missing
+    good = _are_digits(_digits(view, end, length) ^ _POINT) & (length >= 5) & (length <= 8)
+    return good | is_minus(view, begin, end)
 
 
-def _is_minus(view: View, begin: Ints, length: Ints) -> Bools:
-    minus = view.bytes[begin] == ord("-")
-    return minus & ((length == 1) | ((length == 2) & (view.bytes[begin + 1] == ord("1"))))
+def thousandths(view: View, begin: Ints, end: Ints) -> NDArray[np.float64]:
+    """Values of such numbers; garbage where they are none."""
+    digits = _digits(view, end, end - begin) ^ _POINT
+    low = digits & np.uint64(0xFFFFFFFF)  # the four bytes before the point move up by one to close the gap
+    value: NDArray[np.float64] = _value((digits ^ low) | (low << np.uint64(8))) / 1000.0
+    return value
 
 
-def _eight_digits(word: Words, length: Ints) -> tuple[Ints, Bools]:
-    """Value of the last ``length`` (0..8) bytes of each word as decimal digits, and whether they are digits."""
-    unused = _unused(length)
-    digits = _left(_right(word ^ _ASCII_ZEROS, unused), unused)
-    good = ((digits + _SIXES) | digits) & _HIGH_BITS == 0
+def is_minus(view: View, begin: Ints, end: Ints) -> Bools:
+    """Where the text is ``-`` or ``-1``: no value."""
+    minus: Bools = view.bytes[begin] == ord("-")
+    if not minus.any():
+        return minus
+    return minus & ((end - begin == 1) | ((end - begin == 2) & (view.bytes[begin + 1] == ord("1"))))
+
+
+def _digits(view: View, end: Ints, length: Ints) -> Words:
+    """The last ``length`` (at most eight) bytes before ``end`` less ``"0"``, the bytes before them zero."""
+    digits: Words = (view.words[end - 8] ^ _ASCII_ZEROS) & _KEEP[np.minimum(length, 8)]
+    return digits
+
+
+def _are_digits(digits: Words) -> Bools:
+    good: Bools = ((digits + _SIXES) | digits) & _HIGH_BITS == 0
+    return good
+
+
+def _value(digits: Words) -> Ints:
+    """The number whose eight decimal digits are the bytes of each word, the lowest byte first."""
     digits = (digits * np.uint64(10) + (digits >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
     digits = (digits * np.uint64(100) + (digits >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
     digits = (digits * np.uint64(10000) + (digits >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
-    return digits.astype(np.int64), good
+    return digits.view(np.int64)
 
 
 def ports(view: View, begin: Ints, end: Ints) -> tuple[Ints, Bools, Bools]:
-    """Start of the port after the last colon of ``host:port``; which are ``-``; which are proven."""
+    """Where the port after the last colon of ``host:port`` starts; which are ``-``; which are proven."""
     start = np.zeros(len(end), np.int64)
-    for digits in range(1, 6):
+    for digits in (5, 4, 3, 2, 1):
         colon = end - digits - 1
-        start = np.where((start == 0) & (view.bytes[colon] == ord(":")) & (colon > begin), colon + 1, start)
+        start[(view.bytes[colon] == ord(":")) & (colon > begin)] = digits
     missing = (end - begin == 1) & (view.bytes[begin] == ord("-"))
-    return np.where(start > 0, start, end), missing, (start > 0) | missing
+    proven = (start > 0) & _are_digits(_digits(view, end, start)) & (view.bytes[end - start - 2] != ord("]"))
+    return end - start, missing, (proven & (view.bytes[begin] != ord("["))) | missing
 
 
 def times(view: View, begin: Ints) -> tuple[Ints, Bools]:
     """Microseconds since 1970 of ``2026-01-02T10:05:00.123456Z`` at each position, and which are proven."""
-    first, second = view.words[begin], view.words[begin + 8]
-    third, fourth = view.words[begin + 16], view.words[begin + 19]  # the last eight: ".123456Z" less the dot
-    day, day_good = _days(view, begin, first, second)
-    clock = _pick(second, 3, 2), _pick(second, 6, 2), _pick(third, 1, 2)
-    micros, micros_good = _eight_digits(fourth << np.uint64(8), np.full(len(begin), 6))
-    good = day_good & micros_good
-    good &= (
-        _is_byte(second, 5, ":")
-        & _is_byte(third, 0, ":")
-        & _is_byte(third, 3, ".")
-        & _is_byte(fourth, 7, "Z")
+    first, second = view.words[begin], view.words[begin + 8] ^ _text_word("00T00:00")
+    third, fourth = (
+        view.words[begin + 16] ^ _text_word(":00.0000"),
+        view.words[begin + 19] ^ _text_word(".000000Z"),
     )
-    seconds = np.zeros(len(begin), np.int64)
-    for (part, part_good), limit in zip(clock, (24, 60, 60), strict=True):
-        good &= part_good & (part < limit)
-        seconds = seconds * 60 + part
-    return (day * 86400 + seconds) * 1_000_000 + micros, good
+    day, good = _days(view, begin, first, second & np.uint64(0xFFFFFF))
+    good &= _are_digits(second) & _are_digits(third) & _are_digits(fourth)
+    strange = (second & np.uint64(0x0000FF0000FF0000)) | (third & np.uint64(0xFF0000FF))
+    good &= (strange | (fourth & np.uint64(0xFF000000000000FF))) == 0
+    pairs = [word * np.uint64(10) + (word >> np.uint64(8)) for word in (second, third, fourth)]
+    hour, minute, second_ = _byte(pairs[0], 3), _byte(pairs[0], 6), _byte(pairs[1], 1)
+    good &= (hour < 24) & (minute < 60) & (second_ < 60)
+    micros = (_byte(pairs[2], 1) * 100 + _byte(pairs[2], 3)) * 100 + _byte(pairs[2], 5)
+    return (((day * 24 + hour) * 60 + minute) * 60 + second_) * 1_000_000 + micros, good
 
 
-def _days(view: View, begin: Ints, first: Words, second: Words) -> tuple[Ints, Bools]:
+def _text_word(text: str) -> np.uint64:
+    return np.uint64(int.from_bytes(text.encode(), "little"))
+
+
+def _byte(word: Words, at: int) -> Ints:
+    return ((word >> np.uint64(8 * at)) & np.uint64(0xFF)).view(np.int64)
+
+
+def _days(view: View, begin: Ints, first: Words, tail: Words) -> tuple[Ints, Bools]:
     """Days since 1970 of the eleven bytes ``2026-01-02T``. A log holds few dates, so each is read once."""
-    tail = second & np.uint64(0xFFFFFF)
     days, good = np.zeros(len(begin), np.int64), np.zeros(len(begin), bool)
     rest = np.arange(len(begin))
     for _ in range(_MAX_KINDS):
@@ -138,22 +160,17 @@ def _day_of(text: bytes) -> int | None:
         return None
 
 
-def _pick(word: Words, at: int, count: int) -> tuple[Ints, Bools]:
-    """The decimal number in ``count`` bytes of each word from byte ``at``."""
-    return _eight_digits(word << np.uint64(8 * (8 - at - count)), np.full(len(word), count))
-
-
-def _is_byte(word: Words, at: int, char: str) -> Bools:
-    return (word >> np.uint64(8 * at)) & np.uint64(0xFF) == ord(char)
-
-
 def tokens(word: Words, known: tuple[bytes, ...]) -> tuple[Ints, Ints]:
     """Which of the known texts (up to eight bytes) each word starts with: its index and length, or -1 and 0."""
     which, length = np.full(len(word), -1, np.int64), np.zeros(len(word), np.int64)
+    rest = np.arange(len(word))
     for index, text in enumerate(known):
         mask = np.uint64((1 << (8 * len(text))) - 1)
-        same = word & mask == np.uint64(int.from_bytes(text, "little"))
-        which[same], length[same] = index, len(text)
+        same = word[rest] & mask == np.uint64(int.from_bytes(text, "little"))
+        which[rest[same]], length[rest[same]] = index, len(text)
+        rest = rest[~same]
+        if not len(rest):
+            break
     return which, length
 
 
@@ -199,30 +216,17 @@ def _equal(view: View, begin: Ints, text: bytes) -> Bools:
         return np.ones(len(begin), bool)
     model = np.frombuffer(text.ljust(8 * words, b"\0"), "<u8")
     mask = np.frombuffer((b"\xff" * len(text)).ljust(8 * words, b"\0"), "<u8")
-    return ~(((view.block(begin, words) ^ model) & mask).any(axis=1))
+    same: Bools = ~(((view.block(begin, words) ^ model) & mask).any(axis=1))
+    return same
 
 
 def has_byte(view: View, begin: Ints, end: Ints, byte: int) -> Bools:
     """Whether a text of at most eight bytes holds the byte."""
-    unused = _unused(end - begin)
-    other = _right(view.words[end - 8] ^ (_ONES * np.uint64(byte)), unused)
-    zero = (other - _ONES) & ~other & _HIGH_BITS  # the high bit marks the lowest byte that is zero
-    return (zero & _right(np.full(len(end), 2**64 - 1, np.uint64), unused)) != 0
-
-
-def _unused(length: Ints) -> Words:
-    return ((8 - np.clip(length, 0, 8)) * 8).astype(np.uint64)
-
-
-def _right(word: Words, bits: Words) -> Words:
-    """Shift right by 0 to 64 bits; in two halves, as shifting by 64 is undefined."""
-    half = bits >> np.uint64(1)
-    return (word >> half) >> (bits - half)
-
-
-def _left(word: Words, bits: Words) -> Words:
-    half = bits >> np.uint64(1)
-    return (word << half) << (bits - half)
+    keep = _KEEP[np.clip(end - begin, 0, 8)]
+    other = (view.words[end - 8] ^ (_ONES * np.uint64(byte))) | ~keep
+    zero = (other - _ONES) & ~other & _HIGH_BITS  # marks the lowest byte that is zero
+    found: Bools = zero != 0
+    return found
 
 
 def slices(view: View, begin: Ints, end: Ints) -> list[bytes]:
@@ -246,7 +250,7 @@ def repeated(view: View, begin: Ints, end: Ints) -> pl.Series:
 def few_strings(codes: Ints, texts: list[str]) -> pl.Series:
     """The string column of numbered texts; a code of -1, ``-`` and nothing are null."""
     table = pl.Series([None if text in ("", "-") else text for text in [*texts, "-"]], dtype=pl.String)
-    return table.gather(np.where(codes < 0, len(texts), codes))
+    return table[codes]  # a code of -1 takes the last entry
 
 
 def _decode(texts: list[bytes]) -> pl.Series:

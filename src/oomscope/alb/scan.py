@@ -19,9 +19,12 @@ from oomscope.alb.bytesview import (
     Bools,
     Ints,
     View,
+    are_integers,
+    are_thousandths,
     few_strings,
     has_byte,
     integers,
+    is_minus,
     kinds,
     nullify,
     ports,
@@ -37,7 +40,7 @@ from oomscope.alb.line import MAX_LINE, AlbStats, read_line, split_request
 from oomscope.alb.rows import frame_of, traces
 from oomscope.facts import ACCESS_SCHEMA, polars_schema
 
-CHUNK = 1 << 20
+CHUNK = 1 << 21
 _TYPES = (b"https ", b"h2 ", b"http ", b"ws ", b"wss ", b"grpcs ")
 _METHODS = (b"GET ", b"POST ", b"PATCH ", b"PUT ", b"DELETE ", b"HEAD ", b"OPTIONS ")
 _PROTOCOLS = (b"HTTP/1.1", b"HTTP/2.0", b"HTTP/1.0")
@@ -106,8 +109,12 @@ def _chunk(
     fields, proven = _prove(lines)
     odd = np.sort(np.concatenate([odd, lines.number[~proven] - first]))
     slow_rows, slow = _slowly(view, every, odd, label, bounds)
-    kept = {name: value if isinstance(value, Texts) else value[proven] for name, value in fields.items()}
-    table = _table(lines.take(proven), kept, label, columns)
+    if not proven.all():
+        lines = lines.take(proven)
+        fields = {
+            name: value if isinstance(value, Texts) else value[proven] for name, value in fields.items()
+        }
+    table = _table(lines, fields, label, columns)
     if slow_rows:
         table = pl.concat([table, frame_of(slow_rows).select(table.columns)])
     counts = AlbStats(lines=len(stop) - len(odd), rows=int(proven.sum()), outside=outside, bytes=end - PAD)
@@ -183,32 +190,19 @@ def _head(view: View, start: Ints, request: Ints) -> tuple[Ints, Bools]:
     return space, good
 
 
-def _numbers(view: View, lines: Lines, fields: dict[str, Any]) -> Bools:
-    space, good = fields["space"], np.ones(len(lines.start), bool)
-    readers: tuple[tuple[str, int, Callable[..., Any]], ...] = (
-        ("request_processing_s", 4, thousandths),
-        ("target_processing_s", 5, thousandths),
-        ("response_processing_s", 6, thousandths),
-        ("elb_status", 7, integers),
-        ("target_status", 8, integers),
-        ("received_bytes", 9, integers),
-        ("sent_bytes", 10, integers),
-    )
-    for name, index, read in readers:
-        fields[name], fields[name + "?"], fine = read(view, space[:, index] + 1, space[:, index + 1])
-        good &= fine
+def _numbers(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
+    space, good = fields["space"], np.ones(len(fields["space"]), bool)
+    for index in _NUMBERS.values():
+        check = are_thousandths if index in _DECIMALS else are_integers
+        good &= check(view, space[:, index] + 1, space[:, index + 1])
     return good
 
 
-def _addresses(view: View, lines: Lines, fields: dict[str, Any]) -> Bools:
-    space, good = fields["space"], np.ones(len(lines.start), bool)
-    for name, index in (("client", 2), ("target", 3)):
-        begin, end = space[:, index] + 1, space[:, index + 1]
-        port, missing, fine = ports(view, begin, end)
-        value, _minus, digits = integers(view, port, end)
-        bracket = (view.bytes[begin] == ord("[")) | (view.bytes[port - 2] == ord("]"))
-        fields[name], fields[name + "_port"], fields[name + "?"] = port, value, missing
-        good &= fine & (digits | missing) & ~bracket & (missing | (view.bytes[port] != ord("-")))
+def _addresses(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
+    space, good = fields["space"], np.ones(len(fields["space"]), bool)
+    for side, index in _SIDES.items():
+        fields[side], fields[side + "?"], fine = ports(view, space[:, index] + 1, space[:, index + 1])
+        good &= fine
     return good
 
 
@@ -258,8 +252,8 @@ def _middle(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
 def _table(lines: Lines, f: dict[str, Any], label: str, columns: frozenset[str]) -> pl.DataFrame:
     if not len(lines.start):
         return pl.DataFrame(schema=_schema(columns))
-    made = {name: _column(name, lines, f, label) for name in _schema(columns)}
-    return pl.DataFrame(made).cast(_schema(columns))  # type: ignore[arg-type]
+    schema = _schema(columns)
+    return pl.DataFrame({name: _column(name, lines, f, label).cast(kind) for name, kind in schema.items()})
 
 
 def _schema(columns: frozenset[str]) -> dict[str, Any]:
@@ -272,34 +266,40 @@ def _column(name: str, lines: Lines, f: dict[str, Any], label: str) -> pl.Series
     if name in _QUOTED:
         first = 2 * _QUOTED[name]
         return _TEXT_READERS.get(name, strings)(view, quote[:, first] + 1, quote[:, first + 1])
-    if name + "?" in f and name not in ("client", "target"):
-        return nullify(pl.Series(f[name]), f[name + "?"])
+    if name in _NUMBERS:
+        begin, end = f["space"][:, _NUMBERS[name]] + 1, f["space"][:, _NUMBERS[name] + 1]
+        read = thousandths if _NUMBERS[name] in _DECIMALS else integers
+        return nullify(pl.Series(read(view, begin, end)), is_minus(view, begin, end))
     return _SPECIAL[name](lines, f, label)
 
 
 def _known(name: str, texts: tuple[bytes, ...]) -> Callable[..., pl.Series]:
     table = pl.Series([text.decode().strip() for text in texts])
-    return lambda _lines, f, _label: table.gather(f[name])
+    return lambda _lines, f, _label: table[f[name]]
 
 
 def _kind_of(lines: Lines, _f: dict[str, Any], _label: str) -> pl.Series:
     which, _ = tokens(lines.view.words[lines.start], _TYPES)
-    return pl.Series([text.decode().strip() for text in _TYPES]).gather(which)
+    return pl.Series([text.decode().strip() for text in _TYPES])[which]
 
 
 def _word(index: int) -> Callable[..., pl.Series]:
     return lambda lines, f, _label: repeated(lines.view, f["space"][:, index] + 1, f["space"][:, index + 1])
 
 
-def _host_part(side: str, space: int, read: Callable[..., pl.Series]) -> Callable[..., pl.Series]:
+def _host_part(side: str, read: Callable[..., pl.Series]) -> Callable[..., pl.Series]:
     def column(lines: Lines, f: dict[str, Any], _label: str) -> pl.Series:
-        return read(lines.view, f["space"][:, space] + 1, np.where(f[side + "?"], 0, f[side] - 1))
+        return read(lines.view, f["space"][:, _SIDES[side]] + 1, np.where(f[side + "?"], 0, f[side] - 1))
 
     return column
 
 
 def _port_part(side: str) -> Callable[..., pl.Series]:
-    return lambda _lines, f, _label: nullify(pl.Series(f[side + "_port"]), f[side + "?"])
+    def column(lines: Lines, f: dict[str, Any], _label: str) -> pl.Series:
+        values = integers(lines.view, f[side], f["space"][:, _SIDES[side] + 1])
+        return nullify(pl.Series(values), f[side + "?"])
+
+    return column
 
 
 def _trace(view: View, begin: Ints, end: Ints) -> pl.Series:
@@ -312,6 +312,12 @@ def _connection(lines: Lines, f: dict[str, Any], _label: str) -> pl.Series:
     return nullify(text := rest.str.extract(_THIRTIETH), (text == "-").fill_null(False).to_numpy())
 
 
+_SIDES = {"client": 2, "target": 3}
+_NUMBERS = {
+    "request_processing_s": 4, "target_processing_s": 5, "response_processing_s": 6,
+    "elb_status": 7, "target_status": 8, "received_bytes": 9, "sent_bytes": 10,
+}  # fmt: skip
+_DECIMALS = (4, 5, 6)
 _QUOTED = {"user_agent": 1, "trace_id": 2, "actions": 5, "error_reason": 7}
 _TEXT_READERS: dict[str, Callable[..., pl.Series]] = {
     "trace_id": _trace, "actions": repeated, "error_reason": repeated,
@@ -321,9 +327,9 @@ _SPECIAL: dict[str, Callable[[Lines, dict[str, Any], str], pl.Series]] = {
     "created_at": lambda _lines, f, _label: pl.Series(f["created_at"]),
     "type": _kind_of,
     "elb": _word(1),
-    "client": _host_part("client", 2, strings),
+    "client": _host_part("client", strings),
     "client_port": _port_part("client"),
-    "target_ip": _host_part("target", 3, repeated),
+    "target_ip": _host_part("target", repeated),
     "target_port": _port_part("target"),
     "method": _known("method", _METHODS),
     "host": lambda _lines, f, _label: few_strings(f["host"], f["hosts"]),
