@@ -21,7 +21,6 @@ from oomscope.sources.files_read import (
     Later,
     gap,
     query,
-    read_alert,
     read_answer_stream,
     read_json,
     read_json_lines,
@@ -150,14 +149,15 @@ class _Reading:
             return
         file = FileInput(found.path, found.label, self.limits)
         try:
-            self.parts.append(self._read_file(file))
+            part = self._read_file(file)
         except OSError as error:
             reason: GapReason = "denied" if isinstance(error, PermissionError) else "unparsable"
             self.parts.append(
                 Fragment(gaps=[gap(file, reason, f"cannot be opened: {error.strerror or error}")])
             )
             return
-        if file.cut:
+        self.parts.append(part)
+        if file.cut and not any(gap.reason == "cut" for gap in part.gaps):
             self.parts.append(Fragment(gaps=[_cut(file)]))
 
     def _read_file(self, file: FileInput) -> Fragment:
@@ -172,17 +172,14 @@ class _Reading:
                 self.later.logs.append(file)
             case "memory_csv":
                 return read_memory_csv(file)
-            case "answer":
-                return read_answer_stream(file, self.later, self.tz)
-            case "json":
-                return read_json(file, self.later, self.tz)
+            case "answer" if len(head) == self.limits.head:
+                return read_answer_stream(file, self.later)
+            case "json" | "answer":
+                return read_json(file, self.later)
             case "json_lines":
-                return read_json_lines(file, self.later, self.tz)
+                return read_json_lines(file, self.later)
             case "text":
-                text = head.decode("utf-8", "replace")
-                return (file.size() < len(head) + 1 and read_alert(file, text, self.tz)) or read_lines(
-                    file, head, self.later
-                )
+                return read_lines(file, head, self.later)
             case _:
                 return Fragment(gaps=[_unreadable(file, seen, empty_file=not head)])
         return Fragment()
@@ -204,12 +201,7 @@ class _Reading:
         pods = [pod for part in self.parts for pod in part.pods]
         for file in files:
             file.identity = identity_of(file.label, pods)
-        try:
-            scan = logs.scan(files, tz=self.tz)
-        except ImportError:  # TODO: until the log scan lands
-            return Fragment(
-                gaps=[gap(file, "off", "log scan not built yet") for file in files], sources=["app_log"]
-            )
+        scan = logs.scan(files, tz=self.tz)
         lines: dict[str, int] = {}
         for stream in scan.streams:
             lines[stream.source] = lines.get(stream.source, 0) + stream.coverage.lines

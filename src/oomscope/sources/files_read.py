@@ -5,20 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import tzinfo
 from typing import Any, BinaryIO
 
 import orjson
 
-from oomscope import kube, series
+from oomscope import alerts, kube, series
 from oomscope.facts import Gap, GapReason, Query
 from oomscope.kernel import lines_of_answer
 from oomscope.sources.bounded import MIB, FileInput
-from oomscope.sources.interface import Fragment
+from oomscope.sources.interface import Fragment, agreed
 from oomscope.sources.recognise import recognise_document, recognise_lines
 
 _MAX_LINE = 64 * 1024
-_MAX_ALERT = 256 * 1024
 _LOOK_FURTHER = 32 * MIB  # how deep into a text file nobody knows we look for something we do know
 _PIECE = 256 * 1024
 
@@ -84,7 +82,7 @@ def _metrics(file: FileInput, answer: series.SeriesAnswer) -> Fragment:
 # ------------------------------------------------------------------------------------------------------ JSON documents
 
 
-def read_json(file: FileInput, later: Later, tz: tzinfo | None) -> Fragment:
+def read_json(file: FileInput, later: Later) -> Fragment:
     """One JSON document of whatever kind."""
     data = file.read_all()
     if data is None:
@@ -101,7 +99,7 @@ def read_json(file: FileInput, later: Later, tz: tzinfo | None) -> Fragment:
         document = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as error:
         return _no_json(file, data, error, later)
-    return _read_document(file, document, later, tz)
+    return _read_document(file, document, later)
 
 
 def _no_json(file: FileInput, data: bytes, error: orjson.JSONDecodeError, later: Later) -> Fragment:
@@ -119,7 +117,7 @@ def _no_json(file: FileInput, data: bytes, error: orjson.JSONDecodeError, later:
     )
 
 
-def _read_document(file: FileInput, document: Any, later: Later, tz: tzinfo | None) -> Fragment:
+def _read_document(file: FileInput, document: Any, later: Later) -> Fragment:
     kind = recognise_document(document)
     if kind == "kubernetes":
         return read_kubernetes(file, document)
@@ -136,7 +134,7 @@ def _read_document(file: FileInput, document: Any, later: Later, tz: tzinfo | No
         return _of(
             gap(file, "unparsable", "the manifest of a bundle without its bundle", "give the bundle's folder")
         )
-    return read_alert(file, document, tz) or _of(
+    return read_alert(file, document) or _of(
         gap(file, "unparsable", "JSON of no kind known here", "see docs/evidence.md for what is read")
     )
 
@@ -156,7 +154,7 @@ def read_kubernetes(file: FileInput, document: Any) -> Fragment:
     )
 
 
-def read_json_lines(file: FileInput, later: Later, tz: tzinfo | None) -> Fragment:
+def read_json_lines(file: FileInput, later: Later) -> Fragment:
     """A file of one JSON record a line: a journal, performance records, objects of kubectl, or an application log."""
     head = file.head()
     records = _records(head.rsplit(b"\n", 1)[0].splitlines())
@@ -193,13 +191,13 @@ _KERNEL_MESSAGE = re.compile(
 )
 
 
-def read_answer_stream(file: FileInput, later: Later, tz: tzinfo | None) -> Fragment:
+def read_answer_stream(file: FileInput, later: Later) -> Fragment:
     """A saved log query: nearly always application log, which is read as bytes; parsed whole only if it holds more."""
     tail = b""
     with file.open() as stream:
         while piece := stream.read(_PIECE):
             if _OTHER_THAN_APP.search(tail + piece):
-                return read_json(file, later, tz)
+                return read_json(file, later)
             tail = piece[-64:]
     later.logs.append(file)
     return Fragment()
@@ -263,14 +261,16 @@ def _is_kernel_message(message: str, record: dict[str, Any] | None) -> bool:
 
 
 def read_lines(file: FileInput, head: bytes, later: Later) -> Fragment:
-    """A text file: the kernel's, an application's, or one that turns into either further down."""
+    """A text file: the kernel's, an application's, one that turns into either further down, or a pasted alert."""
     kind = recognise_lines(head) or _kind_further_down(file)
     if kind == "kernel":
         later.kernel.append((file, None))
     elif kind == "log":
         later.logs.append(file)
     else:
-        return _of(_unknown_text(file, head))
+        whole = len(head) < file.limits.head
+        pasted = read_alert(file, head.decode("utf-8", "replace")) if whole else None
+        return pasted or _of(_unknown_text(file, head))
     return Fragment()
 
 
@@ -297,9 +297,21 @@ def _unknown_text(file: FileInput, head: bytes) -> Gap:
     return gap(file, "unparsable", "text of no kind known here", "see docs/evidence.md for what is read")
 
 
-def read_alert(file: FileInput, payload: Any, tz: tzinfo | None) -> Fragment | None:
+def read_alert(file: FileInput, payload: Any) -> Fragment | None:
     """An alert payload (parsed JSON) or its pasted text; None when it is none."""
-    return None
+    intake = alerts.parse_alert(payload)
+    found = [alert.target for alert in intake.targets]
+    if intake.kind in ("text", "minimal"):  # other text may look like one: it has to name a pod
+        found = [target for target in found if target.pod]
+    if not found and not (intake.kind not in ("text", "unknown") and alerts.is_alert(payload)):
+        return None
+    return Fragment(
+        target=agreed(found) if found else None,
+        series=intake.points,
+        queries=[query(file, "alert", len(found))],
+        gaps=[] if found else [Gap("alert", "no_data", f"{file.label}: {' '.join(intake.notes[:2])}")],
+        sources=["alert"] if found else [],
+    )
 
 
 def _of(*gaps: Gap) -> Fragment:

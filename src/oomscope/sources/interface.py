@@ -98,36 +98,58 @@ def merge(
     What ``target`` leaves open is filled from the fragments that name one. Facts told twice are kept once.
     """
     parts = list(fragments)
+    facts: dict[str, Any] = {
+        name: tuple(fact for part in parts for fact in getattr(part, name)) for name in evidence.FACTS
+    }
     bundle = Bundle(
         target=_target(target, parts),
         window=window,
         requests=_table(parts, "requests", REQUEST_SCHEMA, ("started_at", "stream", "line")),
         jobs=_table(parts, "jobs", JOB_SCHEMA, ("started_at", "stream", "line")),
-        accesses=_once(_table(parts, "accesses", ACCESS_SCHEMA, ("time", "source", "line"))),
-        memory=_table(parts, "memory", MEMORY_SCHEMA, tuple(MEMORY_SCHEMA)).unique(maintain_order=True),
-        pods=_facts(parts, "pods"),
-        nodes=_facts(parts, "nodes"),
-        events=_facts(parts, "events"),
-        oom_kills=tuple(kernel.merge(_facts(parts, "oom_kills"))),
-        series=_facts(parts, "series"),
-        streams=_facts(parts, "streams"),
-        lives=_facts(parts, "lives"),
-        gaps=_facts(parts, "gaps"),
-        queries=_facts(parts, "queries"),
+        accesses=_table(parts, "accesses", ACCESS_SCHEMA, ("time", "source", "line")),
+        memory=_table(parts, "memory", MEMORY_SCHEMA, tuple(MEMORY_SCHEMA)),
         sources=tuple(sorted({name for part in parts for name in part.sources})),
+        **facts,
     )
-    return evidence.redacted(bundle, redactor)
+    return _once(evidence.redacted(bundle, redactor))
+
+
+def _once(bundle: Bundle) -> Bundle:
+    """Everything once and in its order. After redaction, so that a saved bundle and its raw evidence are the same."""
+    facts: dict[str, Any] = {
+        name: tuple(sorted(set(getattr(bundle, name)), key=_fact_order)) for name in evidence.FACTS
+    }
+    facts["oom_kills"] = tuple(kernel.merge(facts["oom_kills"]))
+    return replace(
+        bundle,
+        requests=bundle.requests.unique(maintain_order=True),
+        jobs=bundle.jobs.unique(maintain_order=True),
+        accesses=_accesses_once(bundle.accesses),
+        memory=bundle.memory.unique(maintain_order=True),
+        **facts,
+    )
 
 
 def _target(given: Target, parts: Sequence[Fragment]) -> Target:
-    """The given one completed by those fragments that do not contradict it."""
-    found = sorted({part.target for part in parts if part.target}, key=repr)
-    for other in found:
-        known = {f.name: getattr(given, f.name) for f in fields(Target)}
-        told = {name: getattr(other, name) for name in known}
-        if all(told[name] in (None, value) for name, value in known.items() if value and name != "at"):
-            given = replace(given, **{name: told[name] for name, value in known.items() if value is None})
-    return given
+    """The given one, completed by what all that do not contradict it agree on."""
+    told = [part.target for part in parts if part.target and not _contradicts(part.target, given)]
+    found = agreed(told)
+    unknown = {f.name: getattr(found, f.name) for f in fields(Target) if getattr(given, f.name) is None}
+    return replace(given, **unknown)
+
+
+def _contradicts(one: Target, other: Target) -> bool:
+    names = ("namespace", "workload", "pod", "container", "pod_uid", "cluster")
+    pairs = ((getattr(one, name), getattr(other, name)) for name in names)
+    return any(a is not None and b is not None and a != b for a, b in pairs)
+
+
+def agreed(targets: Sequence[Target]) -> Target:
+    """What all targets that say something say alike; what they say differently is left open."""
+    said = {
+        f.name: {value for t in targets if (value := getattr(t, f.name)) is not None} for f in fields(Target)
+    }
+    return Target(**{name: values.pop() for name, values in said.items() if len(values) == 1})
 
 
 def _table(
@@ -141,8 +163,9 @@ def _table(
     return joined.sort(keys, maintain_order=True)
 
 
-def _once(accesses: pl.DataFrame) -> pl.DataFrame:
+def _accesses_once(accesses: pl.DataFrame) -> pl.DataFrame:
     """A row that two copies of a log file hold is one request; within one file every row is its own."""
+    accesses = accesses.unique(maintain_order=True)
     if accesses.get_column("source").n_unique() < 2:
         return accesses
     same = [column for column in ACCESS_SCHEMA if column not in ("source", "line")]
@@ -151,10 +174,6 @@ def _once(accesses: pl.DataFrame) -> pl.DataFrame:
     return once
 
 
-def _facts(parts: Sequence[Fragment], name: str) -> tuple[Any, ...]:
-    """Every different fact once, the timed ones in the order of time."""
-    return tuple(sorted({fact for part in parts for fact in getattr(part, name)}, key=_fact_order))
-
-
-def _fact_order(fact: Any) -> tuple[str, str]:
-    return (iso(getattr(fact, "at", None)) or "", repr(fact))
+def _fact_order(fact: Any) -> tuple[str, ...]:
+    """Timed facts in the order of time, others in that of their texts."""
+    return (iso(getattr(fact, "at", None)) or "", *(str(getattr(fact, f.name)) for f in fields(fact)))
