@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +71,13 @@ def reliability(
 
 Row = dict[str, Any]
 Draw = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
+
+
+def processes(workers: int) -> ProcessPoolExecutor:
+    """Workers of one thread each, started fresh: Polars does not survive a fork."""
+    for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
 
 def grouped(rows: Sequence[Row], key: str) -> dict[str, list[Row]]:

@@ -10,12 +10,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from bench.accuracy.corpus import VARIANTS, Incident, make_variant
 from bench.accuracy.grade import grade
+from bench.measures import processes
 
 TIMEOUT_S = 120
 
@@ -28,7 +28,7 @@ def run_all(
     if workers == 1:
         yield from map(_one, work)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with processes(workers) as pool:
         yield from pool.map(_one, work)
 
 

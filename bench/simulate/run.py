@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+from bench.measures import processes
 from bench.simulate.baselines import ranked
 from bench.simulate.observe import Simulated, simulate
 
@@ -20,7 +20,7 @@ def run_all(tasks: Sequence[Task], workers: int = 2) -> Iterator[list[dict[str, 
     if workers == 1:
         yield from map(grade_group, tasks)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with processes(workers) as pool:
         yield from pool.map(grade_group, tasks, chunksize=4)
 
 

@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Literal
 
 import numpy as np
@@ -74,40 +75,49 @@ def distinguish(
     suspect = suspect.head(MAX_SUSPECT)
     if suspect.is_empty() or ordinary.height < MIN_ORDINARY or limit < 1:
         return ()
-    for bad, good in (_with_survivors(suspect, ordinary), (suspect, ordinary)):
-        columns = read_traits(bad, good)
-        chosen = _smallest_description(_significant(columns), limit) or _repeated_ids(columns, limit)
+    columns = read_traits(suspect, ordinary)
+    for look in (_with_survivors(columns, _survived(suspect, ordinary)), columns):
+        chosen = _smallest_description(_significant(look), limit) or _repeated_ids(look, limit)
         if chosen:
             return tuple(_describe(trait) for trait in chosen)
     return tuple(_describe(trait) for trait in _lone(columns, suspect, ordinary, limit))
 
 
-def _with_survivors(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Completed requests that took as long as the suspects have run are bad ones that were survived, not ordinary.
+Columns = dict[Feature, tuple[Sequence[Value], Sequence[Value]]]
+
+
+def _survived(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> list[bool]:
+    """Which completed requests took as long as the suspects have run: bad ones that were survived, not ordinary.
 
     Chosen by duration alone, never by what they carried, so that the test stays fair. The lower quartile says what is
     usual, because survived bad requests may be the majority.
     """
-    if not {"age_s"} <= set(suspect.columns) or not {"duration_ms"} <= set(ordinary.columns):
-        return suspect, ordinary
+    nobody = [False] * ordinary.height
+    if "age_s" not in suspect.columns or "duration_ms" not in ordinary.columns:
+        return nobody
     usual, age = ordinary["duration_ms"].quantile(0.25), suspect["age_s"].median()
     if usual is None or not isinstance(age, float):
-        return suspect, ordinary
+        return nobody
     long = (ordinary["duration_ms"] >= max(SURVIVED_FACTOR * usual, SURVIVED_SHARE * age * 1e3)).fill_null(
         False
     )
-    if (~long).sum() < MIN_ORDINARY:
-        return suspect, ordinary
-    survived = ordinary.filter(long).head(MAX_SUSPECT)
-    return pl.concat([suspect, survived], how="diagonal_relaxed"), ordinary.filter(~long)
+    return long.to_list() if (~long).sum() >= MIN_ORDINARY else nobody
+
+
+def _with_survivors(columns: Columns, survived: Sequence[bool]) -> Columns:
+    """The same columns with the survived bad requests counted among the suspects."""
+
+    def moved(bad: Sequence[Value], good: Sequence[Value]) -> tuple[Sequence[Value], Sequence[Value]]:
+        return [*bad, *compress(good, survived)], list(compress(good, (not s for s in survived)))
+
+    return (
+        {feature: moved(bad, good) for feature, (bad, good) in columns.items()} if any(survived) else columns
+    )
 
 
 def _thin(table: pl.DataFrame, most: int) -> pl.DataFrame:
     """Evenly spaced rows, so that the sample spans the whole baseline and is the same every time."""
     return table if table.height <= most else table.gather_every(math.ceil(table.height / most))
-
-
-Columns = dict[Feature, tuple[Sequence[Value], Sequence[Value]]]
 
 
 def _significant(columns: Columns) -> list[_Trait]:
