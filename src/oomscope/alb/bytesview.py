@@ -33,7 +33,7 @@ class View:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.bytes = np.frombuffer(data, np.uint8)
-        self.words = np.ndarray((len(data) - 7,), dtype="<u8", buffer=data, strides=(1,))
+        self.words = np.ndarray((max(len(data) - 7, 0),), dtype="<u8", buffer=data, strides=(1,))
 
     def block(self, at: Ints, words: int) -> Words:
         """``words`` 64-bit words from each position, one row a position."""

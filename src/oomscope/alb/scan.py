@@ -76,39 +76,44 @@ def scan(
     stream: BinaryIO, label: str, bounds: tuple[int, int] | None, columns: frozenset[str]
 ) -> Iterator[tuple[pl.DataFrame, AlbStats]]:
     """Tables of the asked columns, chunk by chunk, in no particular order within a chunk."""
-    first, padding = 1, bytes(PAD)
-    for text in _whole_lines(stream):
-        frame, stats = _chunk(b"".join([padding, text, padding]), first, label, bounds, columns)
+    first = 1
+    for carry, block in _blocks(stream):
+        frame, stats = _block(carry, block, first, label, bounds, columns)
         first += stats.lines
         yield frame, stats
 
 
-def _whole_lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Chunks that end with a newline (the last one gets one). Of a line too long to be one only the start is kept."""
-    rest = b""
+def _blocks(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+    """Blocks of the stream that hold a newline, each with the start of its first line, left over from before.
+
+    The last line gets a newline if it has none. Of a line too long to be one only the start is kept.
+    """
+    carry = b""
     while block := stream.read(CHUNK):
         cut = block.rfind(b"\n") + 1
         if cut:
-            yield rest + block[:cut]
-            rest = block[cut:]
+            yield carry, block
+            carry = block[cut:]
         else:
-            rest = (rest + block)[: MAX_LINE + 1]
-    if rest:
-        yield rest + b"\n"
+            carry = (carry + block)[: MAX_LINE + 1]
+    if carry:
+        yield carry, b"\n"
 
 
-def _chunk(
-    buffer: bytes, first: int, label: str, bounds: tuple[int, int] | None, columns: frozenset[str]
+def _block(
+    carry: bytes,
+    block: bytes,
+    first: int,
+    label: str,
+    bounds: tuple[int, int] | None,
+    columns: frozenset[str],
 ) -> tuple[pl.DataFrame, AlbStats]:
-    view, end = View(buffer), len(buffer) - PAD
-    stop = np.flatnonzero(view.bytes[PAD:end] == _NEWLINE) + PAD
-    start = np.empty_like(stop)
-    start[:1], start[1:] = PAD, stop[:-1] + 1
-    every = Lines(view, start, stop, np.arange(first, first + len(stop)), np.zeros(len(stop), np.int64))
+    """Lines that end in the block. Those at its edges are read the plain way, so that it need not be copied."""
+    every = _split(block, first)
     lines, odd, outside = _in_window(every, bounds)
     fields, proven = _prove(lines)
     odd = np.sort(np.concatenate([odd, lines.number[~proven] - first]))
-    slow_rows, slow = _slowly(view, every, odd, label, bounds)
+    slow_rows, slow = _slowly(carry, every, odd, label, bounds)
     if not proven.all():
         lines = lines.take(proven)
         fields = {
@@ -117,15 +122,28 @@ def _chunk(
     table = _table(lines, fields, label, columns)
     if slow_rows:
         table = pl.concat([table, frame_of(slow_rows).select(table.columns)])
-    counts = AlbStats(lines=len(stop) - len(odd), rows=int(proven.sum()), outside=outside, bytes=end - PAD)
+    size = len(carry) + int(every.stop[-1]) + 1
+    counts = AlbStats(lines=len(every.stop) - len(odd), rows=int(proven.sum()), outside=outside, bytes=size)
     return table, counts + slow
+
+
+def _split(block: bytes, first: int) -> Lines:
+    view = View(block)
+    stop = np.flatnonzero(view.bytes == _NEWLINE)
+    start = np.empty_like(stop)
+    start[0], start[1:] = 0, stop[:-1] + 1
+    return Lines(view, start, stop, np.arange(first, first + len(stop)), np.zeros(len(stop), np.int64))
 
 
 def _in_window(lines: Lines, bounds: tuple[int, int] | None) -> tuple[Lines, Ints, int]:
     """Lines whose type and time are proven and inside the window; indexes of unproven ones; count of outside ones."""
-    _which, width = tokens(lines.view.words[lines.start], _TYPES)
-    time, good = times(lines.view, lines.start + width)
-    good &= (width > 0) & (lines.view.bytes[lines.start + width + 27] == _BLANK)
+    good = (lines.start >= PAD) & (lines.stop < len(lines.view.data) - PAD)  # the edges cannot be read around
+    middle = np.flatnonzero(good)
+    time = np.zeros(len(good), np.int64)
+    start = lines.start[middle]
+    _which, width = tokens(lines.view.words[start], _TYPES)
+    time[middle], fine = times(lines.view, start + width)
+    good[middle] = fine & (width > 0) & (lines.view.bytes[start + width + 27] == _BLANK)
     odd = np.flatnonzero(~good)
     inside = good if bounds is None else good & (time >= bounds[0]) & (time < bounds[1])
     kept = np.flatnonzero(inside)
@@ -347,13 +365,14 @@ _SPECIAL: dict[str, Callable[[Lines, dict[str, Any], str], pl.Series]] = {
 
 
 def _slowly(
-    view: View, lines: Lines, odd: Ints, label: str, bounds: tuple[int, int] | None
+    carry: bytes, lines: Lines, odd: Ints, label: str, bounds: tuple[int, int] | None
 ) -> tuple[list[dict[str, Any]], AlbStats]:
-    """Rows of the lines that could not be proven ordinary, and what became of them."""
+    """Rows of the lines that could not be proven ordinary, and what became of them. The first one starts with carry."""
     rows, stats = list[dict[str, Any]](), AlbStats()
     for index in odd.tolist():
+        text = lines.view.data[int(lines.start[index]) : int(lines.stop[index])]
+        row, seen = read_line(carry + text if index == 0 else text, bounds)
         number = int(lines.number[index])
-        row, seen = read_line(view.data[int(lines.start[index]) : int(lines.stop[index])], bounds)
         stats += replace(seen, first_damaged=f"{label}:{number}" if seen.damaged else None, bytes=0)
         if row:
             rows.append({**row, "source": label, "line": number})
