@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from oomscope.errors import SourceError, UserError
+from oomscope.errors import SourceError, UnreadableError, UserError
 from oomscope.facts import Gap, PodFacts, Target, Window
 from oomscope.sources.interface import Context, Fragment, Source, merge
 from oomscope.sources.live import gap_of
@@ -45,6 +45,7 @@ class Plan:
     cluster: Cluster
     config: Config
     now: datetime
+    search: Window | None = None  # an alert's: the death is in here
     show_params: bool = False
     without: frozenset[str] = frozenset()
     require: frozenset[str] = frozenset()
@@ -72,7 +73,7 @@ def gather_live(plan: Plan) -> Bundle:
     try:
         first = _guard(kubernetes_source(plan), plan, _wide_window(plan), ctx)
         state.parts.append(first)
-        target = complete(plan.target, first.pods, plan.now)
+        target = complete(plan, first.pods)
         window = window_of(target, first.pods, plan)
         rest = other_sources(replace(plan, target=target), first.pods)
         _in_parallel(rest, replace(plan, target=target), window, ctx, state)
@@ -80,7 +81,10 @@ def gather_live(plan: Plan) -> Bundle:
         state.cancelled.set()
         raise Interrupted(_bundle(state.parts, target, window, plan)) from None
     _check_required(state.parts, plan)
-    return _bundle(state.parts, target, window, plan)
+    bundle = _bundle(state.parts, target, window, plan)
+    if not bundle.sources:
+        raise _nothing(bundle)
+    return bundle
 
 
 def _in_parallel(
@@ -161,8 +165,9 @@ def other_sources(plan: Plan, pods: Sequence[PodFacts]) -> list[Source | Gap]:
     return found
 
 
-def complete(target: Target, pods: Sequence[PodFacts], now: datetime) -> Target:
+def complete(plan: Plan, pods: Sequence[PodFacts]) -> Target:
     """Fill in what Kubernetes knows: workload, namespace, and the time of the termination that is meant."""
+    target = plan.target
     pod = next((pod for pod in pods if pod.name == target.pod), None) or (pods[0] if len(pods) == 1 else None)
     if pod is not None:
         target = replace(
@@ -172,11 +177,12 @@ def complete(target: Target, pods: Sequence[PodFacts], now: datetime) -> Target:
             pod_uid=target.pod_uid or pod.uid,
         )
     if target.at is None:
-        target = replace(target, at=_last_death(target, pods) or now)
+        search_end = plan.search.end if plan.search else plan.now
+        target = replace(target, at=_last_death(target, pods, search_end) or search_end)
     return target
 
 
-def _last_death(target: Target, pods: Sequence[PodFacts]) -> datetime | None:
+def _last_death(target: Target, pods: Sequence[PodFacts], before: datetime) -> datetime | None:
     ends = [
         termination.finished_at
         for pod in pods
@@ -184,7 +190,7 @@ def _last_death(target: Target, pods: Sequence[PodFacts]) -> datetime | None:
         for container in pod.containers
         if target.container in (None, container.name)
         for termination in container.terminations
-        if termination.finished_at
+        if termination.finished_at and termination.finished_at <= before
     ]
     return max(ends, default=None)
 
@@ -206,7 +212,7 @@ def window_of(target: Target, pods: Sequence[PodFacts], plan: Plan) -> Window:
 
 
 def _wide_window(plan: Plan) -> Window:
-    at = plan.target.at or plan.now
+    at = plan.target.at or (plan.search.end if plan.search else plan.now)
     return Window(at - ANY_TIME, at + AFTER)
 
 
@@ -234,9 +240,18 @@ def _scanned(logs: Sequence[object]) -> Fragment:
     )
 
 
-def _check_required(parts: Sequence[Fragment], plan: Plan) -> None:
-    from oomscope.errors import UnreadableError
+def _nothing(bundle: Bundle) -> UnreadableError:
+    tried = "; ".join(f"{gap.source}: {gap.detail}" for gap in bundle.gaps)
+    return UnreadableError(
+        "no source could give any evidence",
+        tried=tried,
+        likely="nothing is configured, or the pod's name is wrong",
+        fix="oomscope doctor shows what can be read; --from PATH investigates saved files",
+        slug="no-evidence",
+    )
 
+
+def _check_required(parts: Sequence[Fragment], plan: Plan) -> None:
     for part in parts:
         for gap in part.gaps:
             if gap.source in plan.require and gap.reason not in ("not_yet",):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal, InvalidOperation
 
 _SUFFIX = {
@@ -70,7 +70,7 @@ _RFC3339 = re.compile(
 )
 
 
-def parse_time(text: str | None, *, tz: timezone | None = None) -> datetime | None:
+def parse_time(text: str | None, *, tz: tzinfo | None = None) -> datetime | None:
     """UTC time of an RFC 3339 text (nanoseconds are cut to microseconds); None if it is not one.
 
     A text without a zone is refused (None) unless ``tz`` says what zone it is in.

@@ -44,3 +44,29 @@ FailOn = Annotated[
     str | None,
     typer.Option("--fail-on", help="Exit 1 when: kills (an OOM kill was found) or strong (a strong cause)."),
 ]
+Alert = Annotated[
+    str | None,
+    typer.Option(
+        "--alert", metavar="FILE|-", help="A Grafana or Alertmanager payload, or text pasted from Slack."
+    ),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Use this configuration file only.")
+]
+ClusterName = Annotated[str | None, typer.Option("--cluster", help="A cluster named in the configuration.")]
+Deadline = Annotated[
+    str | None, typer.Option("--deadline", metavar="60s", help="Stop waiting for sources after this time.")
+]
+MaxScan = Annotated[
+    str | None,
+    typer.Option("--max-scan", metavar="5GB", help="Refuse a scan that would read more (Athena, Insights)."),
+]
+Without = Annotated[
+    list[str] | None, typer.Option("--without", metavar="SOURCE", help="Leave a source out; may be repeated.")
+]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require", metavar="SOURCE", help="Fail (exit 4) when this source fails; may be repeated."
+    ),
+]

@@ -7,24 +7,31 @@ import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from oomscope.errors import UsageError
 
 if TYPE_CHECKING:
     from oomscope.report import Report
 
-FORMATS = ("text", "markdown", "html", "json", "slack")
-_BY_SUFFIX = {".txt": "text", ".md": "markdown", ".html": "html", ".htm": "html", ".json": "json"}
+Format = Literal["text", "markdown", "html", "json", "slack"]
+_BY_SUFFIX: dict[str, Format] = {
+    ".txt": "text",
+    ".md": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".json": "json",
+}
 
 
-def pick_format(wanted: str | None, output: str) -> str:
+def pick_format(wanted: str | None, output: str) -> Format:
     """The format asked for, or the one the file name implies, or text."""
     if wanted is None:
         return _BY_SUFFIX.get(Path(output).suffix.lower(), "text") if output != "-" else "text"
-    if wanted not in FORMATS:
-        raise UsageError(f"unknown format {wanted!r}", fix=f"-f {'|'.join(FORMATS)}", slug="format")
-    return wanted
+    for known in get_args(Format):
+        if wanted == known:
+            return cast("Format", known)
+    raise UsageError(f"unknown format {wanted!r}", fix=f"-f {'|'.join(get_args(Format))}", slug="format")
 
 
 def wants_color(choice: str) -> bool:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING
 
 from oomscope.errors import UsageError
 from oomscope.facts import Target
-from oomscope.units import parse_time
+from oomscope.units import parse_quantity, parse_time
+
+if TYPE_CHECKING:
+    from oomscope.alerts import AlertTarget
 
 
 def parse_zone(name: str | None) -> tzinfo | None:
@@ -66,3 +72,67 @@ def make_target(
                 slug="target",
             )
     return Target(namespace=namespace, workload=workload, pod=pod, container=container, at=at)
+
+
+def read_alert(path: str) -> AlertTarget:
+    """The first target of an alert payload in a file or on stdin (``-``)."""
+    import sys
+    from datetime import UTC
+
+    from oomscope.alerts import MAX_BODY, parse_alert
+
+    try:
+        if path == "-":
+            data = sys.stdin.buffer.read(MAX_BODY + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(MAX_BODY + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}", slug="missing-path") from error
+    intake = parse_alert(data, now=datetime.now(UTC))
+    if not intake.targets:
+        raise UsageError(
+            "this alert names no pod",
+            tried=f"reading {path} as {intake.kind}",
+            likely=" ".join(intake.notes) or "it is not about a container",
+            fix="name the pod: oomscope investigate POD -n NAMESPACE --at TIME",
+            slug="alert",
+        )
+    return intake.targets[0]
+
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def parse_duration(text: str | None, flag: str) -> float | None:
+    """Seconds of ``90``, ``60s``, ``10m``, ``24h``, ``2d``."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)(s|m|min|h|d|)", text.strip())
+    if not match or float(match[1]) <= 0:
+        raise UsageError(f"cannot read {flag} {text!r}", fix=f"{flag} 60s, 10m, 24h or 2d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def parse_size(text: str | None, flag: str) -> int | None:
+    """Bytes of ``5GB``, ``500MB``, ``2Gi``, ``1000000``."""
+    if text is None:
+        return None
+    size = parse_quantity(text.strip().removesuffix("B").removesuffix("b") or None)
+    if not size or size < 0:
+        raise UsageError(f"cannot read {flag} {text!r}", fix=f"{flag} 5GB")
+    return size
+
+
+def narrowed(target: Target, alert: AlertTarget) -> Target:
+    """What the flags leave open, the alert fills in. Its start is not the time of the restart, so no time is taken."""
+    told = alert.target
+    return replace(
+        target,
+        namespace=target.namespace or told.namespace,
+        workload=target.workload or told.workload,
+        pod=target.pod or told.pod,
+        container=target.container or told.container,
+        pod_uid=target.pod_uid or told.pod_uid,
+        cluster=target.cluster or told.cluster,
+    )
