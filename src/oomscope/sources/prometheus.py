@@ -8,7 +8,6 @@ Needs: read access to ``/api/v1/query_range``; on AWS ``aps:QueryMetrics``, or `
 from __future__ import annotations
 
 import math
-import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +17,7 @@ from oomscope.errors import SourceError
 from oomscope.facts import Gap, Query
 from oomscope.sources.interface import Fragment
 from oomscope.sources.live import Attempts
+from oomscope.sources.prometheus_http import ask, open_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 MIN_STEP_S = 5
 MAX_POINTS = 10_000  # Prometheus refuses more than 11,000 points a series
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
@@ -39,6 +38,7 @@ MEMORY = (
     "container_memory_rss",
     "container_memory_cache",
     "container_spec_memory_limit_bytes",
+    "container_last_seen",  # tells which readings of a dead container are only repeated
 )
 STATE = (
     "kube_pod_container_resource_limits",
@@ -48,8 +48,13 @@ STATE = (
     "kube_pod_container_status_last_terminated_timestamp",
     "container_oom_events_total",
 )
-_EXTRA = {
-    "kube_pod_container_resource_limits": ("resource", "memory"),
+# CloudWatch names a label after its OpenTelemetry attribute; here are the names everything else uses.
+OTEL_LABELS = {
+    "@resource.k8s.namespace.name": "namespace",
+    "@resource.k8s.pod.name": "pod",
+    "@resource.k8s.container.name": "container",
+    "@resource.k8s.pod.uid": "uid",
+    "@resource.container.id": "container_id",
 }
 
 
@@ -70,16 +75,17 @@ class PrometheusSource:
     def collect(self, target: Target, window: Window, ctx: Context) -> Fragment:
         """Memory of the pod and its siblings, limits, restarts, last terminations."""
         tries = Attempts(self.name, window)
-        answers: list[series.SeriesAnswer] = []
+        answers: list[dict[str, Any]] = []
         queries: list[Query] = []
-        with self._client(ctx) as client:
+        with open_client(self, ctx.seconds_left()) as client:
             for metric in (*MEMORY, *STATE):
+                if ctx.cancelled() or ctx.seconds_left() == 0.0:
+                    tries.note(SourceError("timed_out", "no time left"), metric, source=_about(metric))
+                    break
                 ctx.progress(f"prometheus: {metric}")
                 text = selector(metric, target, self.labels, dotted=self.kind == "cloudwatch")
                 answer = self._answer(client, metric, text, window, tries)
-                queries.append(
-                    Query(self.name, text, window, rows=None if answer is None else len(answer.memory))
-                )
+                queries.append(Query(self.name, text, window, rows=_samples(answer)))
                 answers += [answer] if answer is not None else []
                 if answer is None and metric == MEMORY[0]:
                     break  # the endpoint does not answer: ten more failures would say nothing new
@@ -87,82 +93,87 @@ class PrometheusSource:
 
     def _answer(
         self, client: httpx.Client, metric: str, text: str, window: Window, tries: Attempts
-    ) -> series.SeriesAnswer | None:
-        source = "memory" if metric in MEMORY else "restarts"
-        found = tries.run(metric, lambda: ask(client, text, window), source=source, query=text)
-        return None if found is None else series.parse_prometheus(found, source=self.name, metric=metric)
+    ) -> dict[str, Any] | None:
+        found = tries.run(metric, lambda: ask_range(client, text, window), source=_about(metric), query=text)
+        return None if found is None else _named(found, metric)
 
     def _fragment(
-        self, answers: list[series.SeriesAnswer], queries: list[Query], tries: Attempts, window: Window
+        self, answers: list[dict[str, Any]], queries: list[Query], tries: Attempts, window: Window
     ) -> Fragment:
-        import polars as pl
-
-        memory = pl.concat([a.memory for a in answers]) if answers else None
-        gaps = list(tries.gaps)
-        if answers and (memory is None or memory.is_empty()):
+        # All answers are read together: only then are samples of one instant one row, and a stale one known as such.
+        parsed = series.parse_prometheus(answers, source=self.name)
+        memory, gaps = parsed.memory, list(tries.gaps)
+        if answers and memory.is_empty():
             fix = "check the labels namespace, pod and container on container_memory_working_set_bytes"
             gaps.append(
                 Gap("memory", "no_data", "no memory samples in this window", queries[0].text, window, fix)
             )
-        points = tuple(point for answer in answers for point in answer.points)
-        found = [
-            name
-            for name, there in (("memory", memory is not None and len(memory)), ("restarts", points))
-            if there
-        ]
-        return Fragment(memory=memory, series=points, gaps=gaps, queries=queries, sources=found)
-
-    def _client(self, ctx: Context) -> httpx.Client:
-        import httpx
-
-        left = ctx.seconds_left()
-        timeout = httpx.Timeout(min(30.0, left if left is not None else 30.0) or 0.1, connect=5.0)
-        return httpx.Client(
-            base_url=self.url.rstrip("/"), timeout=timeout, auth=self._auth(), follow_redirects=False
+        there = (("memory", not memory.is_empty()), ("restarts", bool(parsed.points)))
+        return Fragment(
+            memory=memory,
+            series=parsed.points,
+            gaps=gaps,
+            queries=queries,
+            sources=[name for name, found in there if found],
         )
 
-    def _auth(self) -> Any:
-        import httpx
 
-        if self.kind != "prometheus":
-            from oomscope.sources.sigv4 import SigV4
-
-            return SigV4("aps" if self.kind == "amp" else "monitoring", self.region, self.profile)
-        if self.token_env:
-            token = _secret(self.token_env)
-            return lambda request: _bearer(request, token)
-        if self.user_env and self.password_env:
-            return httpx.BasicAuth(_secret(self.user_env), _secret(self.password_env))
-        return None
+def _about(metric: str) -> str:
+    """The kind of evidence a metric is, as gaps name it."""
+    return "memory" if metric in MEMORY else "restarts"
 
 
-def _secret(variable: str) -> str:
-    value = os.environ.get(variable)
-    if not value:
-        raise SourceError(
-            "denied", f"the environment variable {variable} is empty", fix=f"export {variable}=..."
-        )
-    return value
+def _samples(answer: dict[str, Any] | None) -> int | None:
+    return None if answer is None else sum(len(s.get("values") or ()) for s in results(answer))
 
 
-def _bearer(request: httpx.Request, token: str) -> httpx.Request:
-    request.headers["Authorization"] = f"Bearer {token}"
-    return request
+def results(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """The series of an answer; what is no object is left out."""
+    data = answer.get("data")
+    found = data.get("result") if isinstance(data, dict) else None
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def _named(answer: dict[str, Any], metric: str) -> dict[str, Any]:
+    """The answer with plain label names and a metric name on every series."""
+    renamed = []
+    for entry in results(answer):
+        labels = entry.get("metric")
+        plain = {OTEL_LABELS.get(k, k): v for k, v in labels.items()} if isinstance(labels, dict) else {}
+        renamed.append({**entry, "metric": {"__name__": metric, **plain}})
+    return {"resultType": "matrix", "result": renamed}
 
 
 def selector(metric: str, target: Target, labels: Mapping[str, str], *, dotted: bool = False) -> str:
-    """A PromQL selector for the target. Every value is checked or quoted; none can end the string it stands in."""
-    terms = list(_matchers(target, dotted=dotted))
-    if metric in _EXTRA:
-        terms.append((_EXTRA[metric][0], "=", _EXTRA[metric][1]))
+    """A PromQL selector for the target. Every value is checked or quoted; none can end the string it stands in.
+
+    A scrape that puts its own labels on top moves the pod's to ``exported_*``: those series are asked for too.
+    """
+    more = list(_own_matchers(metric, labels, dotted=dotted))
+    if dotted:
+        return _selector(metric, [*_matchers(target, dotted=True), *more], dotted=True)
+    plain = [*_matchers(target, dotted=False)]
+    exported = [(f"exported_{name}", op, value) for name, op, value in plain]
+    if any(name == "container" for name, _, _ in more):
+        return _selector(metric, [*plain, *more])
+    return f"{_selector(metric, [*plain, *more])} or {_selector(metric, [*exported, *more])}"
+
+
+def _selector(metric: str, terms: list[tuple[str, str, str]], *, dotted: bool = False) -> str:
+    inner = ",".join(f"{_quoted(k) if dotted and '.' in k else k}{op}{_quoted(v)}" for k, op, v in terms)
+    return f"{{{_quoted(metric)},{inner}}}" if dotted else f"{metric}{{{inner}}}"
+
+
+def _own_matchers(metric: str, labels: Mapping[str, str], *, dotted: bool) -> Iterator[tuple[str, str, str]]:
+    """What the metric and the configuration add to the target's own matchers."""
+    if metric == "kube_pod_container_resource_limits":
+        yield "resource", "=", "memory"
     elif metric.startswith("container_"):
-        terms.append(("@resource.k8s.container.name" if dotted else "container", "!=", ""))
+        yield "@resource.k8s.container.name" if dotted else "container", "!=", ""
     for label, value in sorted(labels.items()):
         if not _LABEL.fullmatch(label):
             raise SourceError("unparsable", f"{label!r} is not a label name", fix="mend prometheus.labels")
-        terms.append((label, "=", value))
-    inner = ",".join(f"{_quoted(k) if dotted and '.' in k else k}{op}{_quoted(v)}" for k, op, v in terms)
-    return f"{{{_quoted(metric)},{inner}}}" if dotted else f"{metric}{{{inner}}}"
+        yield label, "=", value
 
 
 def _matchers(target: Target, *, dotted: bool) -> Iterator[tuple[str, str, str]]:
@@ -187,10 +198,8 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
-def ask(client: httpx.Client, text: str, window: Window) -> dict[str, Any]:
-    """The answer of ``query_range``, asked by POST, with up to three tries when the server is busy."""
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
-
+def ask_range(client: httpx.Client, text: str, window: Window) -> dict[str, Any]:
+    """The answer of ``query_range`` over the window, with as fine a step as the server allows."""
     span = (window.end - window.start).total_seconds()
     form = {
         "query": text,
@@ -198,56 +207,4 @@ def ask(client: httpx.Client, text: str, window: Window) -> dict[str, Any]:
         "end": f"{window.end.timestamp():.3f}",
         "step": str(max(MIN_STEP_S, math.ceil(span / MAX_POINTS))),
     }
-    busy = retry_if_exception(lambda error: isinstance(error, _BusyError))
-    tries = Retrying(stop=stop_after_attempt(3), wait=wait_exponential(0.2, max=2), retry=busy, reraise=True)
-    return tries(_ask_once, client, form)
-
-
-class _BusyError(SourceError):
-    """The server may answer in a moment: 429, 502, 503, 504, or no answer at all."""
-
-
-def _ask_once(client: httpx.Client, form: dict[str, str]) -> dict[str, Any]:
-    import httpx
-    import orjson
-
-    try:
-        with client.stream("POST", "/api/v1/query_range", data=form) as response:
-            body = b"".join(_bounded(response))
-    except httpx.TimeoutException as error:
-        raise _BusyError("timed_out", f"no answer in time ({type(error).__name__})") from error
-    except httpx.HTTPError as error:
-        raise _BusyError(
-            "unreachable", str(error) or type(error).__name__, fix="check the URL and network"
-        ) from error
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        answer = None
-    _check(response.status_code, answer if isinstance(answer, dict) else None, body)
-    return dict(answer)
-
-
-def _bounded(response: httpx.Response) -> Iterator[bytes]:
-    total = 0
-    for chunk in response.iter_bytes():
-        total += len(chunk)
-        if total > MAX_ANSWER_BYTES:
-            raise SourceError(
-                "cut", "the answer is larger than 64 MiB", fix="add prometheus.labels to narrow it"
-            )
-        yield chunk
-
-
-def _check(status: int, answer: dict[str, Any] | None, body: bytes) -> None:
-    detail = f"HTTP {status}: {(answer or {}).get('error') or body[:200].decode('utf-8', 'replace')}"
-    if status in (401, 403):
-        raise SourceError(
-            "denied", detail, fix="check the token or the IAM policy (oomscope doctor --policy)"
-        )
-    if status in (429, 502, 503, 504):
-        raise _BusyError("timed_out" if status == 429 else "unreachable", detail)
-    if status >= 500:
-        raise SourceError("unreachable", detail)
-    if status >= 400 or answer is None or answer.get("status") != "success":
-        raise SourceError("unparsable", detail, fix="is the URL that of a Prometheus API?")
+    return ask(client, "query_range", form)
