@@ -38,6 +38,7 @@ class Layout:
 
 
 WIDE = Layout(width=700, right=270, size=12, lanes=20)
+SMALL = Layout(width=290, right=0, size=10, lanes=4, narrow=True)
 NARROW = Layout(width=300, right=0, size=11, lanes=10, narrow=True)
 
 

@@ -52,9 +52,10 @@ from datetime import tzinfo
 import altair as alt
 import vl_convert
 
-from oomscope.render import chart_memory
-from oomscope.render.chart_frame import NARROW, WIDE, Drawn, Frame, Layout, configured, frame_of
+from oomscope.render import chart_memory, fields, view
+from oomscope.render.chart_frame import NARROW, SMALL, WIDE, Drawn, Frame, Layout, configured, frame_of
 from oomscope.render.chart_requests import requests_chart
+from oomscope.render.style import Style
 from oomscope.report import Report
 
 _IDS = re.compile(r'(?<= id=")(?=[a-z])|(?<=url\(#)')
@@ -99,6 +100,29 @@ def pictures(report: Report, tz: tzinfo | None = None) -> list[Picture]:
             found.append(
                 Picture(name, title, to_svg(wide, f"{name}-w-"), to_svg(build(NARROW), f"{name}-n-"))
             )
+    return found
+
+
+def multiples(report: Report, tz: tzinfo | None = None) -> list[tuple[str, str]]:
+    """The main chart of up to three other kills that have their own samples, as title and SVG, small."""
+    found: list[tuple[str, str]] = []
+    for number, row in enumerate(report.other_kills):
+        memory, chart, killed = (
+            fields.mapping(row, "memory"),
+            fields.mapping(row, "chart"),
+            fields.when(row, "killed_at"),
+        )
+        if len(found) == 3 or killed is None or not (memory or chart):
+            continue
+        kill = report.kill.model_copy(update={"killed_at": killed})
+        other = report.model_copy(
+            update={"memory": dict(memory), "chart": dict(chart), "impact": {}, "kill": kill}
+        )
+        frame = frame_of(other)
+        drawn = main_chart(other, frame, SMALL, tz) if frame else None
+        if drawn is not None:
+            title = f"{Style(tz=tz).clock(killed, day=True)} {view.name(fields.text(row, 'pod'))}"
+            found.append((title, to_svg(drawn, f"k{number}-")))
     return found
 
 

@@ -10,9 +10,8 @@ from oomscope.render import fields, text, view
 from oomscope.render.escape import clean
 from oomscope.render.fields import Row
 from oomscope.render.style import Style
-from oomscope.render.tables import peak_of_limit
 from oomscope.render.terminal import DIM, HEAD, Lines, labelled, paragraph, table
-from oomscope.render.words import PATTERNS, STATUSES, STRENGTHS, VERDICTS
+from oomscope.render.words import PATTERNS, STATUSES, STRENGTHS
 from oomscope.report import Report, RequestDoc
 from oomscope.units import format_bytes, format_seconds
 
@@ -202,45 +201,18 @@ def _hypotheses(report: Report, style: Style) -> Lines:
 
 def _patterns(report: Report, style: Style) -> Lines:
     lines: Lines = []
-    for row in report.patterns:
-        title = fields.text(row, "title") or PATTERNS.get(
-            fields.text(row, "pattern"), fields.text(row, "pattern")
-        )
-        said = ": ".join(part for part in (title, fields.text(row, "status").replace("_", " ")) if part)
-        lines += paragraph(clean(said, 300), style.width, look=HEAD)
-        if statement := fields.text(row, "statement"):
-            lines += paragraph(clean(statement, 600), style.width, indent=5)
-        for sign, key in (("+", "for"), ("-", "against")):
-            for point in fields.texts(row, key)[:FEW]:
+    for pattern in (view.pattern_row(row) for row in report.patterns):
+        lines += paragraph(clean(f"{pattern['title']}: {pattern['status']}", 300), style.width, look=HEAD)
+        if pattern["statement"]:
+            lines += paragraph(clean(pattern["statement"], 600), style.width, indent=5)
+        for sign, key in (("+", "for_"), ("-", "against")):
+            for point in pattern[key]:
                 lines += labelled(f"     {sign}", clean(point, 600), style.width, indent=7)
     return _section("THE FOUR COMMON PATTERNS", lines)
 
 
 def _other_kills(report: Report, style: Style) -> Lines:
-    cells = []
-    for row in report.other_kills[:ROWS]:
-        suspect = row.get("suspect_open")
-        age = fields.number(row, "suspect_age_s")
-        seen = (
-            "?"
-            if suspect is None
-            else "no"
-            if suspect is False
-            else f"yes, {format_seconds(age)}"
-            if age
-            else "yes"
-        )
-        verdict = fields.text(row, "verdict")
-        cells.append(
-            (
-                style.clock(fields.when(row, "killed_at"), day=True, zone=False),
-                view.name(fields.text(row, "pod") or "-"),
-                VERDICTS.get(verdict, view.name(verdict)),
-                peak_of_limit(row),
-                view.whole(row, "open"),
-                seen,
-            )
-        )
+    cells = [tuple(view.kill_row(row, style).values()) for row in report.other_kills[:ROWS]]
     if not cells:
         return []
     heads = ("WHEN", "POD", "WHAT", "PEAK/LIMIT", "OPEN", "SUSPECT OPEN")

@@ -223,13 +223,12 @@ def _patterns(report: Report) -> list[str]:
     if not report.patterns:
         return []
     lines = ["#### The four common patterns", ""]
-    for row in report.patterns[:12]:
-        pattern = fields.text(row, "pattern")
-        title = fields.text(row, "title") or PATTERNS.get(pattern, pattern)
-        status = fields.text(row, "status").replace("_", " ") or "untested"
-        lines.append(f"- {md(title)}: **{md(status)}**. {md(fields.text(row, 'statement'))}".rstrip())
-        lines += [f"  - {sign}: {md(text)}" for sign, key in (("For", "for"), ("Against", "against"))
-                  for text in fields.texts(row, key)[:6]]  # fmt: skip
+    for pattern in (view.pattern_row(row) for row in report.patterns[:12]):
+        lines.append(
+            f"- {md(pattern['title'])}: **{md(pattern['status'])}**. {md(pattern['statement'])}".rstrip()
+        )
+        lines += [f"  - For: {md(text)}" for text in pattern["for_"]]
+        lines += [f"  - Against: {md(text)}" for text in pattern["against"]]
     return lines
 
 

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
-from oomscope.render import fields
+from oomscope.render import fields, view
 from oomscope.render.escape import clean, clip, pad
 from oomscope.render.fields import Row
 from oomscope.render.style import Style
 from oomscope.render.terminal import DIM, HEAD, RED, Lines, table, to_string, wrap
 from oomscope.render.words import PATTERNS, VERDICTS
-from oomscope.units import format_bytes
 
 _BAD = {"denied", "unreachable", "timed_out", "missing", "error"}
 
@@ -55,26 +54,10 @@ def _list_cells(row: Row, style: Style) -> tuple[str, ...]:
         else "-",
         clip(who or clean(fields.text(row, "pod") or "-", 200), 26, middle=True),
         clip(clean(fields.text(row, "container") or "-", 200), 12),
-        peak_of_limit(row),
-        _number(row, "open"),
+        view.peak_of_limit(row),
+        view.whole(row, "open"),
         clean(_outcome(row), 300),
     )
-
-
-def peak_of_limit(row: Row) -> str:
-    """``1.80/2.00 GiB``, or the one that is known."""
-    peak, limit = fields.number(row, "peak_bytes"), fields.number(row, "limit_bytes")
-    if peak is None:
-        return f"?/{format_bytes(limit)}" if limit else "-"
-    if not limit:
-        return f"{format_bytes(peak)}/?"
-    left, right = format_bytes(peak).split(" "), format_bytes(limit)
-    return f"{left[0]}/{right}" if right.endswith(" " + left[1]) else f"{format_bytes(peak)}/{right}"
-
-
-def _number(row: Row, key: str) -> str:
-    value = fields.count(row, key)
-    return "?" if value is None else f"{value:,}"
 
 
 def _outcome(row: Row) -> str:
@@ -109,7 +92,7 @@ def render_kills(rows: Sequence[Row], style: Style) -> str:
                 clip(clean(fields.text(row, "container") or "-", 200), 12),
                 VERDICTS.get(verdict, clean(verdict, 40)),
                 clip(victim, 14),
-                peak_of_limit(held),
+                view.peak_of_limit(held),
                 clip(clean(fields.text(row, "rule") or "-", 60), 16),
             )
         )

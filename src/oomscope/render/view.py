@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from oomscope.render import fields
 from oomscope.render.escape import clean
@@ -337,3 +338,59 @@ def stream_line(stream: fields.Row) -> str:
         said += f": {counted}"
     why = fields.text(stream, "why")
     return said + (f"; {clean(why, 300)}" if why else "")
+
+
+def kill_row(row: fields.Row, style: Style) -> dict[str, str]:
+    """One of the other kills as texts: when, pod, what, peak, open, suspect."""
+    suspect, age = row.get("suspect_open"), fields.number(row, "suspect_age_s")
+    seen = "no" if suspect is False else f"yes, {format_seconds(age)}" if age is not None else "yes"
+    verdict = fields.text(row, "verdict")
+    return {
+        "when": style.clock(fields.when(row, "killed_at"), day=True, zone=False),
+        "pod": name(fields.text(row, "pod") or "-"),
+        "what": VERDICTS.get(verdict, name(verdict)),
+        "peak": peak_of_limit(row),
+        "open": whole(row, "open"),
+        "suspect": seen if isinstance(suspect, bool) else "?",
+    }
+
+
+def peak_of_limit(row: fields.Row) -> str:
+    """``1.80/2.00 GiB``, or the one that is known."""
+    peak, limit = fields.number(row, "peak_bytes"), fields.number(row, "limit_bytes")
+    if peak is None:
+        return f"?/{format_bytes(limit)}" if limit else "-"
+    if not limit:
+        return f"{format_bytes(peak)}/?"
+    left, right = format_bytes(peak).split(" "), format_bytes(limit)
+    return f"{left[0]}/{right}" if right.endswith(" " + left[1]) else f"{format_bytes(peak)}/{right}"
+
+
+def pattern_row(row: fields.Row) -> dict[str, Any]:
+    """One of the common patterns: title, status, statement, for, against."""
+    pattern = fields.text(row, "pattern")
+    return {
+        "title": fields.text(row, "title") or PATTERNS.get(pattern, name(pattern)),
+        "status": fields.text(row, "status").replace("_", " ") or "untested",
+        "statement": fields.text(row, "statement"),
+        "for_": fields.texts(row, "for")[:8],
+        "against": fields.texts(row, "against")[:8],
+    }
+
+
+def legend(report: Report) -> str:
+    """What the main picture is made of, in one sentence."""
+    metric = fields.text(report.memory, "metric").replace("_", " ")
+    step = fields.number(report.memory, "step_s")
+    every = f" every {format_seconds(step)}" if step else ""
+    parts = (
+        [f"Memory is the {name(metric)}{every}; dots are samples, hatching is time without any."]
+        if metric
+        else []
+    )
+    return " ".join(
+        [
+            *parts,
+            "Dark bars were cut by the end; light bars completed; red is the suspect, pale red its earlier runs.",
+        ]
+    )
