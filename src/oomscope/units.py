@@ -15,7 +15,7 @@ _QUANTITY = re.compile(r"([+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30}))(?:([eE][+
 
 
 def parse_quantity(text: str | int | float | None) -> int | None:
-    """Bytes of a Kubernetes quantity (``2Gi``, ``1536Mi``, ``2.5G``, ``1e9``, ``100m``), rounded up; None if it is none.
+    """Bytes of a Kubernetes quantity (``2Gi``, ``1536Mi``, ``2.5G``, ``1e9``, ``100m``), rounded up; else None.
 
     Source: apimachinery ``resource.Quantity``. A value below one byte (``100m``) rounds up to 1.
     """
