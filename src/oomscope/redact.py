@@ -11,6 +11,7 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,7 @@ def _clean(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+@lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Whether a parameter of that name holds a secret, whatever its value looks like."""
     name = name[-MAX_KEY:]
@@ -117,12 +119,14 @@ _PERSONAL = re.compile(
     r"|content|description|subject|note|company|account|customer|iban|card|ssn)(?:$|[_\].-])",
     re.IGNORECASE,
 )
-_UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
-_DATE = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[T +]\d\d:?\d\d(?::?\d\d(?:\.\d{1,9})?)?(?:Z|[+ -]\d\d:?\d\d)?)?|\d\d?[./]\d\d?[./]\d{4}"
+_TYPED = re.compile(
+    r"(?P<int>[+-]?\d{1,400})"
+    r"|(?P<float>[+-]?\d{1,400}\.\d{0,400}(?:[eE][+-]?\d{1,4})?)"
+    r"|(?P<uuid>[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12})"
+    r"|(?P<date>\d{4}-\d\d-\d\d(?:[T +]\d\d:?\d\d(?::?\d\d(?:\.\d{1,9})?)?(?:Z|[+ -]\d\d:?\d\d)?)?"
+    r"|\d\d?[./]\d\d?[./]\d{4})"
 )
-_INT = re.compile(r"[+-]?\d{1,400}")
-_FLOAT = re.compile(r"[+-]?\d{1,400}\.\d{0,400}(?:[eE][+-]?\d{1,4})?")
+_HASH_BYTES = {"int": 2, "float": 2, "uuid": 3, "date": 2, "str": 3}
 _EMAIL = re.compile(r"[^\s@]{1,256}(?:@|%40)[^\s@]{1,256}\.[^\s@]{1,64}")
 
 
@@ -130,18 +134,20 @@ def token(value: str) -> str:
     """What stands for a value: its type and a short hash, so that equal values stay equal. The hash is no secret."""
     if _TOKEN.fullmatch(value):
         return value
-    if _EMAIL.fullmatch(value):
+    if ("@" in value or "%40" in value) and _EMAIL.fullmatch(value):
         return "<email>"
-    for kind, pattern, digits in (
-        ("int", _INT, 2), ("float", _FLOAT, 2), ("uuid", _UUID, 3), ("date", _DATE, 2)
-    ):  # fmt: skip
-        if pattern.fullmatch(value):
-            return f"<{kind}:{_hash(value, digits)}>"
-    return f"<str:{_hash(value, 3)}>"
+    match = _TYPED.fullmatch(value)
+    kind = str(match.lastgroup) if match else "str"
+    return f"<{kind}:{_hash(value, _HASH_BYTES[kind])}>"
 
 
 def _hash(value: str, size: int) -> str:
     return blake2b(value.encode("utf-8", "replace"), digest_size=size).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _is_personal(key: str) -> bool:
+    return _PERSONAL.search(key) is not None
 
 
 def _is_small_int(value: str) -> bool:
@@ -160,18 +166,11 @@ class Redactor:
     def __init__(self, show_params: bool = False) -> None:
         self.show_params = show_params
         self._words: dict[str, set[str]] = {}
-        self._known: dict[tuple[str, str], str] = {}
 
     def value(self, key: str, value: str) -> str:
         """One value of a parameter."""
         if self.show_params:
             return SECRET if value not in _KEPT and is_secret_name(key) else scrub(value)
-        known = self._known.get((key, value))
-        if known is None:
-            known = self._known[key, value] = self._redacted(key, value)
-        return known
-
-    def _redacted(self, key: str, value: str) -> str:
         if value in _KEPT or _TOKEN.fullmatch(value):
             return value
         if is_secret_name(key):
@@ -183,7 +182,7 @@ class Redactor:
     def _is_enumeration(self, key: str, value: str) -> bool:
         return (
             bool(_WORD.fullmatch(value))
-            and not _PERSONAL.search(key)
+            and not _is_personal(key)
             and len(self._words.get(key, ())) <= MAX_WORDS
         )
 
@@ -198,7 +197,7 @@ class Redactor:
 
     def query(self, text: str) -> str:
         """A query string (``a=1&b=2``), names kept, values replaced."""
-        return _settled(lambda part: _map_query(part, self.value), _clean(text))
+        return _map_query(_clean(text), self.value)
 
     def params(self, text: str) -> str:
         """Parameters as JSON or as Ruby prints a hash, cut or whole; what is JSON stays JSON."""
@@ -246,13 +245,19 @@ def _map_query(text: str, rewrite: Rewrite) -> str:
         if not equals:  # "?word" or "?<something opaque>"
             parts.append(rewrite("", name))
             continue
-        name = name if _NAME.fullmatch(name) else token(name)
-        parts.append(f"{name}={rewrite(_base_name(name), value)}")
+        shown, base = _names_of(name)
+        parts.append(f"{shown}={rewrite(base, value)}")
     return "&".join(parts)
 
 
+@lru_cache(maxsize=4096)
+def _names_of(name: str) -> tuple[str, str]:
+    """The name as it may be shown, and what it is a name of: ``filter[state]`` is ``state``, ``ids[]`` is ``ids``."""
+    name = name if _NAME.fullmatch(name) else token(name)
+    return name, _base_name(name)
+
+
 def _base_name(name: str) -> str:
-    """``filter[state]`` and ``filter%5Bstate%5D`` are ``state``; ``ids[]`` is ``ids``."""
     name = re.sub(r"%5B", "[", re.sub(r"%5D", "]", name, flags=re.IGNORECASE), flags=re.IGNORECASE)
     parts = [part for part in re.split(r"[\[\]]+", name) if part]
     return parts[-1] if parts else name
