@@ -8,7 +8,7 @@ which stream a line came from; stdout and stderr have no order between each othe
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -141,11 +141,11 @@ def _events(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry
     objects = ObjectReader(Peeked(first, reader), _EVENT_DEPTH.get(first.decode("latin-1"), 2))
     owners, joiner, order = Owners(owner), Joiner(), Reorder()
     number = 0
-    for raw in objects:
+    for found in objects:
         state.bytes = objects.bytes
-        record = record_of(_object(raw), owners)
+        record = record_of(found, owners)
         if record is None:
-            state.dropped += b'"message"' in raw
+            state.dropped += "message" in found
             continue
         number += 1
         yield from _in_order(order, joiner, record, number)
@@ -153,19 +153,19 @@ def _events(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry
     yield from _rest(order, joiner, state, number)
 
 
-def _in_order(order: Reorder, joiner: Joiner, record: Record, number: int) -> Iterator[Entry]:
-    text: str | None = record.text
-    at_ns = record.at_ns
-    if record.partial or joiner.waiting:
-        whole = joiner.join((record.owner, record.stream), record.text, record.partial, at_ns)
+def _in_order(order: Reorder, joiner: Joiner, record: Record, number: int) -> Sequence[Entry]:
+    owner, at_ns, stream, text, partial, exact = record
+    if partial or joiner.waiting:
+        whole = joiner.join((owner, stream), text, partial, at_ns)
         if whole is None:
-            return
+            return ()
         text, at_ns = whole
-    if not text:
-        text = ""
-    parts = text.rstrip("\n").split("\n") if "\n" in text else (text,)
-    for part in parts:
-        yield from order.push(Entry(record.owner, at_ns, part, number), exact=record.exact)
+    if "\n" not in text:
+        return order.push(Entry(owner, at_ns, text, number), exact=exact)
+    ready: list[Entry] = []
+    for part in text.rstrip("\n").split("\n"):
+        ready.extend(order.push(Entry(owner, at_ns, part, number), exact=exact))
+    return ready
 
 
 def _rest(order: Reorder, joiner: Joiner, state: ReadState, number: int) -> Iterator[Entry]:
@@ -176,8 +176,8 @@ def _rest(order: Reorder, joiner: Joiner, state: ReadState, number: int) -> Iter
     yield from order.rest()
 
 
-def _object(text: str | bytes) -> dict[str, Any] | None:
-    if not text or text[:1] not in ("{", b"{", " ", b" "):
+def _object(text: str) -> dict[str, Any] | None:
+    if text[:1] not in ("{", " "):
         return None
     try:
         found = orjson.loads(text)

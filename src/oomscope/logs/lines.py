@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
+
+import orjson
 
 CHUNK = 1 << 18
 MAX_LINE = 1 << 20
 MAX_OBJECT = 4 << 20
+_MOST_UNFINISHED = 8
 
-# One token of JSON text that matters for nesting: a whole string, a string cut by the end of the buffer, a brace.
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:(")|\\?\Z)|[{}]', re.DOTALL)
+# The end of one event and the start of the next. Inside a text the quote would stand behind a backslash.
+_BETWEEN = re.compile(rb'\}\s{0,200}+,\s{0,200}+\{\s{0,200}+"')
+
+# One token of JSON text that matters for nesting: an object without objects in it, a whole string, a string cut by the
+# end of the buffer, a brace.
+_TOKEN = re.compile(
+    rb'(?P<flat>\{(?:[^"{}]++|"(?:[^"\\]++|\\.)*+")*+\})|"(?:[^"\\]++|\\.)*+(?P<end>"|\\?\Z)|[{}]', re.DOTALL
+)
 
 
 class Reader(Protocol):
@@ -63,7 +72,7 @@ class LineReader:
 
 def _split(carry: bytes, block: bytes) -> Iterator[str]:
     if len(carry) > MAX_LINE:
-        first, _, block = block.partition(b"\n")
+        _, _, block = block.partition(b"\n")
         yield carry[:MAX_LINE].decode("utf-8", "replace")
         if not block:
             return
@@ -75,50 +84,93 @@ def _split(carry: bytes, block: bytes) -> Iterator[str]:
 
 
 class ObjectReader:
-    """The JSON objects at one nesting depth of a reader, as bytes, however the text is laid out.
+    """The JSON objects at one nesting depth of a reader, however the text is laid out.
 
-    Depth 2 gives the elements of ``{"events": [{...}, {...}]}`` and of several such answers one after the other; depth 1
-    those of ``[{...}, {...}]``. An object larger than ``MAX_OBJECT`` is left out and counted in ``dropped``.
+    Depth 2 gives the elements of ``{"events": [{...}, {...}]}`` and of several such answers one after the other,
+    depth 1 those of ``[{...}, {...}]``. What is larger than ``MAX_OBJECT`` or broken is left out and counted in
+    ``dropped``.
     """
 
     def __init__(self, reader: Reader, depth: int) -> None:
         self._reader = reader
         self._depth = depth
+        self._level = 0
+        self._unfinished = 0
+        self._found: list[dict[str, Any]] = []
         self.bytes = 0
         self.dropped = 0
 
-    def __iter__(self) -> Iterator[bytes]:
-        buffer, level = b"", 0
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        buffer = b""
         while chunk := self._reader.read(CHUNK):
             self.bytes += len(chunk)
-            buffer += chunk
-            found, keep, level = self._objects(buffer, level)
-            yield from found
-            buffer = buffer[keep:]
+            pieces = _BETWEEN.split(buffer + chunk)
+            buffer = b""
+            for piece in pieces[:-1]:
+                # The split took a closing brace, a comma and an opening brace with its quote.
+                whole = buffer + piece + b"}"
+                found = self._quick(whole)
+                if found is not None:
+                    yield found
+                    buffer = b'{"'
+                    continue
+                rest = self._careful(whole)
+                yield from self._found
+                # A text may hold what looks like the end of an event, but not many of them.
+                self._unfinished = self._unfinished + 1 if rest else 0
+                buffer = self._give_up() if self._unfinished > _MOST_UNFINISHED else rest
+                buffer = buffer + b', {"' if buffer else b'{"'
+            buffer += pieces[-1]
             if len(buffer) > MAX_OBJECT:
-                # Nothing sane is that long: forget it and look for the next object.
-                self.dropped += 1
-                buffer, level = b"", self._depth - 1
+                buffer = self._give_up()
+        self._careful(buffer)
+        yield from self._found
 
-    def _objects(self, buffer: bytes, level: int) -> tuple[list[bytes], int, int]:
-        """Whole objects in the buffer, where the unread rest begins, and the level there."""
-        found: list[bytes] = []
-        start, keep, level_at_keep, wanted = -1, len(buffer), level, self._depth
-        for token in _TOKEN.finditer(buffer):
-            first = buffer[token.start()]
-            if first == 0x7B:
-                level += 1
-                if level == wanted:
-                    start = token.start()
+    def _give_up(self) -> bytes:
+        """Forget what never comes to an end and look for the next object."""
+        self.dropped += 1
+        self._level, self._unfinished = self._depth - 1, 0
+        return b""
+
+    def _quick(self, text: bytes) -> dict[str, Any] | None:
+        """The one object a piece usually is; None when it is more or less than that."""
+        if self._level != self._depth - 1:
+            return None
+        try:
+            found = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return None
+        return found if isinstance(found, dict) else None
+
+    def _careful(self, text: bytes) -> bytes:
+        """Token by token: puts whole objects into ``_found``, gives the unfinished rest."""
+        self._found = []
+        start, wanted = -1, self._depth
+        for token in _TOKEN.finditer(text):
+            first = text[token.start()]
+            if token.lastgroup == "flat":
+                if self._level == wanted - 1:
+                    self._add(token[0])
+            elif first == 0x7B:
+                self._level += 1
+                start = token.start() if self._level == wanted else start
             elif first == 0x7D:
-                if level == wanted and start >= 0:
-                    found.append(buffer[start : token.end()])
+                if self._level == wanted and start >= 0:
+                    self._add(text[start : token.end()])
                     start = -1
-                level = max(level - 1, 0)
-            elif token.group(1) is None:
-                keep, level_at_keep = token.start(), level
+                self._level = max(self._level - 1, 0)
+            elif token["end"] != b'"':
+                start = token.start() if start < 0 else start
                 break
-            level_at_keep = level
-        if start >= 0:
-            return found, start, wanted - 1
-        return found, keep, level_at_keep
+        if start >= 0 and self._level >= wanted:
+            self._level = wanted - 1
+        return text[start:] if start >= 0 else b""
+
+    def _add(self, text: bytes) -> None:
+        try:
+            found = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            self.dropped += 1
+            return
+        if isinstance(found, dict):
+            self._found.append(found)

@@ -13,6 +13,12 @@ _STARTED = re.compile(
 )
 _COMPLETED = re.compile(r"Completed (\d{3}|) (.{0,60}?) ?in (\d{1,12}(?:\.\d{1,9})?)ms(?=$|[ \s(])")
 _PART = re.compile(r"(Views|ActiveRecord|GC): (\d{1,12}(?:\.\d{1,9})?)ms|(Allocations): (\d{1,18})")
+# The usual form in one match; everything else goes the general way.
+_USUAL = re.compile(
+    r"Completed (\d{3}) [A-Za-z ]{1,40} in (\d{1,12})ms \((?:Views: (\d{1,9}\.\d)ms \| )?"
+    r"(?:ActiveRecord: (\d{1,9}\.\d)ms(?: \([^()]{1,60}\))? \| )?"
+    r"(?:Allocations: (\d{1,18})|GC: (\d{1,9}\.\d)ms)\)$"
+)
 _PROCESSING = re.compile(r"Processing by ([A-Z][\w:]{0,250}#[^\s#]{1,200}) as ?(\S{0,100})\s*$")
 _EXCEPTION = re.compile(r"([A-Z]\w{0,100}(?:::[A-Z]\w{0,100}){0,12}) \(")
 _FINISHED = re.compile(r'Finished "([^"]{0,8192})" ?\[((?:non-)?WebSocket)\]')
@@ -62,7 +68,12 @@ def parse_processing(message: str) -> tuple[str, str | None] | None:
 
 
 def parse_completed(message: str) -> Completed | None:
-    """``Completed 200 OK in 5ms (Views: ... | ...)``, with or without parts, status or reason; None if it is not one."""
+    """``Completed 200 OK in 5ms (Views: ... | ...)``, with or without parts, status and reason; else None."""
+    usual = _USUAL.match(message)
+    if usual:
+        status, duration, views, db, allocations, gc = usual.groups()
+        count = int(allocations) if allocations else None
+        return Completed(int(status), float(duration), _number(views), _number(db), _number(gc), count)
     match = _COMPLETED.match(message)
     if not match:
         return None

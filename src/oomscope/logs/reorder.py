@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ class Reorder:
         self._count = 0
         self._last: dict[Any, tuple[int, str]] = {}
 
-    def push(self, entry: Entry, *, exact: bool | None) -> Iterator[Entry]:
+    def push(self, entry: Entry, *, exact: bool | None) -> Sequence[Entry]:
         """Take a line; gives those that can leave. ``exact``: its time has nanoseconds."""
         self._count += 1
-        last_ns, last_own = self._last.get(entry.owner, (0, ""))
-        at_ns = entry.at_ns if entry.at_ns is not None else last_ns
-        own = ""
-        if not exact:
+        at_ns, own = entry.at_ns, ""
+        if not exact or at_ns is None:
+            last_ns, last_own = self._last.get(entry.owner, (0, ""))
+            at_ns = at_ns if at_ns is not None else last_ns
             if entry.text[1:4] == ", [":
                 own = entry.text[4:30]
             elif at_ns // _MS == last_ns // _MS:
@@ -39,11 +39,11 @@ class Reorder:
         window = self._windows.setdefault(entry.owner, [])
         window.append((at_ns, own, self._count, entry))
         if len(window) < _WINDOW:
-            return
+            return ()
         window.sort(key=_order)
-        for item in window[: _WINDOW // 2]:
-            yield item[3]
+        ready = [item[3] for item in window[: _WINDOW // 2]]
         del window[: _WINDOW // 2]
+        return ready
 
     def rest(self) -> Iterator[Entry]:
         """All that is left."""

@@ -57,7 +57,7 @@ class RequestLines:
         self._clock = clock
         self._headers: dict[Hashable, None] = {}  # keys whose exception block has begun
         self._block: Hashable | None = None
-        self._recent: list[str] = []
+        self._recent: dict[str, None] = {}
         self._handlers: dict[str, Callable[[Line], bool]] = {
             "Starte": self._started,
             "Proces": self._processing,
@@ -215,7 +215,7 @@ class RequestLines:
             return False
         if text in self._recent:
             return True
-        self._recent.append(text)
+        self._recent[text] = None
         if len(self._recent) > _REPEATS:
-            del self._recent[0]
+            del self._recent[next(iter(self._recent))]
         return False
