@@ -274,11 +274,16 @@ def _with_report(kill: OomKill, report: _Report | None, task_memcg: str | None) 
     kill = replace(kill, task_memcg=task_memcg, pod_uid=pod_uid, container_id=container_id)
     if report is None:
         return kill
-    usages = [u for u in report.usages if u[2] in (None, kill.oom_memcg)]
+    usages = [u for u in report.usages if _related(u[2], kill.oom_memcg)]
     usage, limit, _ = usages[-1] if len(usages) == 1 else (None, None, None)
     return replace(
         kill, usage_bytes=usage, limit_bytes=limit, invoked_by=report.invoked_by, tasks=_task_rows(report)
     )
+
+
+def _related(path: str | None, limited: str | None) -> bool:
+    """The usage line can be that of the limited cgroup: same path, one inside the other, or one of them unknown."""
+    return path is None or limited is None or path.startswith(limited) or limited.startswith(path)
 
 
 def _on_group(reader: _Reader, host: _Host, cgroup: str) -> None:
