@@ -13,7 +13,7 @@ import pytest
 
 from oomscope.errors import UnreadableError, UsageError
 from oomscope.evidence import Bundle, save
-from oomscope.facts import ContainerFacts, PodFacts, Target
+from oomscope.facts import ContainerFacts, PodFacts, Target, Window
 from oomscope.sources.bounded import FileInput, Limits
 from oomscope.sources.files import collect_files
 from oomscope.sources.files_identity import identity_of
@@ -138,6 +138,53 @@ def test_a_damaged_bundle_is_a_gap(bundle: Bundle, tmp_path: Path) -> None:
     found = collect_files([tmp_path])
     assert found.pods
     assert problems(found) == {"a": "unparsable"}
+
+
+def test_a_manifest_of_something_else_hides_nothing(incident: Path) -> None:
+    (incident / "manifest.json").write_text('{"name": "app", "icons": []}')
+    bundle = collect_files([incident])
+    assert bundle.pods
+    assert problems(bundle) == {"manifest.json": "unparsable"}
+
+
+def test_target_and_window_of_a_bundle_are_kept(tmp_path: Path) -> None:
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+    pods = (PodFacts("n", "p"),)
+    for name, pod in (("a", "p"), ("b", "other")):
+        window = Window(at, at.replace(hour=1 if name == "a" else 2))
+        save(
+            Bundle(target=Target("n", pod=pod), window=window, pods=pods, sources=("kubernetes",)),
+            tmp_path / name,
+        )
+    assert collect_files([tmp_path / "a"]).target == Target("n", pod="p")
+    both = collect_files([tmp_path])
+    assert both.target == Target("n"), "what they do not agree on is left open"
+    assert both.window == Window(at, at.replace(hour=2))
+    assert collect_files([tmp_path], target=Target(pod="p")).target == Target("n", pod="p")
+
+
+def test_an_alert_names_the_target(bundle: Bundle) -> None:
+    assert (bundle.target.pod, bundle.target.at is not None) == (POD, True)
+    assert "alert" in bundle.sources
+
+
+def test_a_pasted_alert_is_one(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text(f"[FIRING:1] KubeContainerOOMKilled\nnamespace: default\npod: {POD}\n")
+    assert collect_files([tmp_path]).target.pod == POD
+
+
+@pytest.mark.parametrize(
+    ("stamp", "latest", "year"), [("Dec 31", "2027-01-01", 2026), ("Jan  1", "2026-12-31", 2027)]
+)
+def test_the_year_of_a_kernel_log_around_new_year(stamp: str, latest: str, year: int, tmp_path: Path) -> None:
+    journal = (INCIDENT / "kernel_journal.txt").read_text()
+    (tmp_path / "x").write_text(journal.replace(journal[:6], stamp))
+    event = json.loads((INCIDENT / "events.json").read_bytes())["items"][0]
+    times = {"firstTimestamp": f"{latest}T12:00:00Z", "lastTimestamp": f"{latest}T12:00:00Z"}
+    (tmp_path / "y").write_text(json.dumps({**event, **times}))
+    (kill,) = collect_files([tmp_path]).oom_kills
+    assert kill.at is not None
+    assert kill.at.year == year
 
 
 def test_an_earlier_report_is_noted_and_not_used(incident: Path) -> None:

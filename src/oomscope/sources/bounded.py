@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from oomscope.evidence import is_bundle
 from oomscope.facts import GapReason
 from oomscope.logs.interface import Identity
 
@@ -45,6 +46,7 @@ class FileInput:
     label: str
     limits: Limits = field(default_factory=Limits)
     identity: Identity = field(default_factory=Identity)
+    size: int = 0  # bytes on disk
     cut: str | None = None
 
     def open(self) -> BinaryIO:
@@ -66,10 +68,6 @@ class FileInput:
         with self.open() as stream:
             data = stream.read(self.limits.document + 1)
         return data if len(data) <= self.limits.document else None
-
-    def size(self) -> int:
-        """Bytes on disk."""
-        return self.path.stat().st_size
 
     def digest(self) -> str:
         """SHA-256 of the bytes on disk."""
@@ -199,10 +197,11 @@ class Found:
     kind: str  # file, bundle, problem
     problem: str | None = None
     reason: GapReason = "unparsable"
+    size: int = 0  # bytes on disk, of a file
 
 
-def walk(root: Path, limits: Limits, is_bundle_folder: str = "manifest.json") -> Iterator[Found]:
-    """Everything below one given path, in a fixed order. A folder holding a manifest counts as one thing.
+def walk(root: Path, limits: Limits) -> Iterator[Found]:
+    """Everything below one given path, in a fixed order. A saved bundle counts as one thing.
 
     Hidden names are passed over. A link is followed only to a file that lies below the same root.
     """
@@ -213,7 +212,7 @@ def walk(root: Path, limits: Limits, is_bundle_folder: str = "manifest.json") ->
     folders = [(base, 0)]
     while folders:
         folder, depth = folders.pop()
-        if _is_file(folder / is_bundle_folder):
+        if is_bundle(folder):
             yield Found(folder, _label(folder, base) if folder != base else base.name, "bundle")
             continue
         try:
@@ -239,12 +238,12 @@ def walk(root: Path, limits: Limits, is_bundle_folder: str = "manifest.json") ->
 
 def _one(path: Path, label: str) -> Found:
     try:
-        mode = path.lstat().st_mode
+        info = path.lstat()
     except OSError as error:
         return Found(path, label, "problem", error.strerror or str(error), "denied")
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(info.st_mode):
         return Found(path, label, "problem", "a pipe, socket or device, not opened")
-    return Found(path, label, "file")
+    return Found(path, label, "file", size=info.st_size)
 
 
 def _linked(path: Path, base: Path) -> Found | None:
@@ -259,13 +258,6 @@ def _linked(path: Path, base: Path) -> Found | None:
     return None if target.is_dir() else _one(target, label)
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
 def _label(path: Path, base: Path) -> str:
     """Path below the base, with slashes, as text that is safe to show."""
     from oomscope.redact import printable
@@ -276,7 +268,7 @@ def _label(path: Path, base: Path) -> str:
 
 def find_files(roots: Sequence[Path], limits: Limits) -> tuple[list[Found], list[Found]]:
     """(files and bundles, problems) below all roots: each file once, in an order that no argument order changes."""
-    best: dict[tuple[int, int], Found] = {}
+    best: dict[Path, Found] = {}
     problems: set[Found] = set()
     for root in roots:
         for found in walk(root, limits):
@@ -286,10 +278,8 @@ def find_files(roots: Sequence[Path], limits: Limits) -> tuple[list[Found], list
             if len(best) >= limits.files:
                 problems.add(Found(Path(), "", "problem", f"more than {limits.files} files, not read", "cut"))
                 break
-            info = found.path.stat()
-            key = (info.st_dev, info.st_ino)
-            if key not in best or _rank(found) < _rank(best[key]):
-                best[key] = found
+            if found.path not in best or _rank(found) < _rank(best[found.path]):
+                best[found.path] = found
     return _distinct(list(best.values())), sorted(problems, key=lambda p: (p.label, p.problem or ""))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timezone, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +14,7 @@ import polars as pl
 from oomscope import alb, evidence, kernel, logs
 from oomscope.errors import UnreadableError, UsageError, UserError
 from oomscope.evidence import Bundle
-from oomscope.facts import Gap, GapReason, Query, Target
+from oomscope.facts import Gap, GapReason, OomKill, Query, Target
 from oomscope.redact import Redactor
 from oomscope.sources.bounded import FileInput, Found, Limits, find_files
 from oomscope.sources.files_identity import identity_of
@@ -40,6 +41,7 @@ _UNPACK = {
     "7z": "unpack it: 7z x FILE",
     "tar": "unpack it: tar xf FILE",
 }
+_HALF_A_YEAR = timedelta(days=183)
 _AS_JSON = "save it with kubectl ... -o json"
 
 
@@ -115,7 +117,7 @@ def _without_copies(files: Sequence[Found], reading: _Reading) -> list[Found]:
     """The same bytes under two names are read once. Only files of equal size are compared."""
     by_size: dict[int, list[Found]] = {}
     for found in files:
-        by_size.setdefault(found.path.stat().st_size if found.kind == "file" else -1, []).append(found)
+        by_size.setdefault(found.size, []).append(found)
     copies = set()
     for size, twins in by_size.items():
         seen: dict[str, Found] = {}
@@ -147,7 +149,7 @@ class _Reading:
         if found.kind == "bundle":
             self.parts.append(_read_bundle(found))
             return
-        file = FileInput(found.path, found.label, self.limits)
+        file = FileInput(found.path, found.label, self.limits, size=found.size)
         try:
             part = self._read_file(file)
         except OSError as error:
@@ -192,10 +194,18 @@ class _Reading:
         ):
             if files:
                 self.progress(f"parsing {len(files)} {what}")
-                self.parts.append(read(files))
-                self.parts.append(Fragment(gaps=[_cut(file) for file in files if file.cut]))
+                self._add(files, partial(read, files))
+        latest = _latest(self.parts)
         for file, lines in self.later.kernel:
-            self.parts.append(self._read_kernel(file, lines))
+            self._add([file], partial(self._read_kernel, file, lines, latest))
+
+    def _add(self, files: list[FileInput], read: Callable[[], Fragment]) -> None:
+        """What the files give, and a gap for each that broke off. A file may have gone away since it was recognised."""
+        try:
+            self.parts.append(read())
+        except OSError as error:
+            self.parts.append(Fragment(gaps=[_not_opened(file, error) for file in files]))
+        self.parts.append(Fragment(gaps=[_cut(file) for file in files if file.cut]))
 
     def _read_logs(self, files: list[FileInput]) -> Fragment:
         pods = [pod for part in self.parts for pod in part.pods]
@@ -229,43 +239,53 @@ class _Reading:
             sources=["alb"] if len(rows) else [],
         )
 
-    def _read_kernel(self, file: FileInput, lines: list[str] | None) -> Fragment:
-        zone = cast("timezone | None", self.tz)  # any tzinfo serves
-        if lines is None:
+    def _read_kernel(self, file: FileInput, lines: list[str] | None, latest: datetime | None) -> Fragment:
+        def parse(year: int | None) -> tuple[OomKill, ...]:
+            zone = cast("timezone | None", self.tz)  # any tzinfo serves
+            if lines is not None:
+                return kernel.parse_kernel_log(lines, source=file.label, year=year, tz=zone)
             with file.open() as stream:
-                kills = kernel.parse_kernel_log(
-                    text_lines(stream), source=file.label, year=_year(self.parts), tz=zone
-                )
-        else:
-            kills = kernel.parse_kernel_log(lines, source=file.label, year=_year(self.parts), tz=zone)
-        gaps = [_cut(file)] if file.cut else []
+                return kernel.parse_kernel_log(text_lines(stream), source=file.label, year=year, tz=zone)
+
+        kills = _in_likely_year(parse, latest)
         return Fragment(
-            oom_kills=kills,
-            gaps=gaps,
-            queries=[query(file, "kernel_log", len(kills))],
-            sources=["kernel_log"],
+            oom_kills=kills, queries=[query(file, "kernel_log", len(kills))], sources=["kernel_log"]
         )
 
 
-def _year(parts: Sequence[Fragment]) -> int | None:
-    """The year of the latest time any other evidence names: syslog stamps have none."""
+def _in_likely_year(
+    parse: Callable[[int | None], tuple[OomKill, ...]], latest: datetime | None
+) -> tuple[OomKill, ...]:
+    """Syslog stamps have no year: take the one that puts a kill nearest to the latest time of the other evidence."""
+    if latest is None:
+        return parse(None)
+    kills = parse(latest.year)
+    if _distance(kills, latest) < _HALF_A_YEAR:
+        return kills
+    return min((kills, parse(latest.year - 1), parse(latest.year + 1)), key=lambda k: _distance(k, latest))
+
+
+def _distance(kills: Sequence[OomKill], latest: datetime) -> timedelta:
+    return min((abs(kill.at - latest) for kill in kills if kill.at), default=timedelta(0))
+
+
+def _latest(parts: Sequence[Fragment]) -> datetime | None:
+    """The latest time that any evidence with a year names."""
     times = [at for part in parts if part.target and (at := part.target.at)]
     times += [event.at for part in parts for event in part.events if event.at]
-    times += [
-        end.finished_at
-        for part in parts
-        for pod in part.pods
-        for container in pod.containers
-        for end in container.terminations
-        if end.finished_at
-    ]
-    columns = (("memory", "at"), ("requests", "started_at"), ("accesses", "time"))
+    ends = (end for part in parts for pod in part.pods for c in pod.containers for end in c.terminations)
+    times += [end.finished_at for end in ends if end.finished_at]
     for part in parts:
-        for name, column in columns:
+        for name, column in (("memory", "at"), ("requests", "started_at"), ("accesses", "time")):
             table = getattr(part, name)
             if table is not None and (latest := table.get_column(column).max()) is not None:
                 times.append(latest)
-    return max(times).year if times else None
+    return max(times, default=None)
+
+
+def _not_opened(file: FileInput, error: OSError) -> Gap:
+    reason: GapReason = "denied" if isinstance(error, PermissionError) else "unparsable"
+    return gap(file, reason, f"cannot be opened: {error.strerror or error}")
 
 
 def _cut(file: FileInput) -> Gap:
@@ -297,4 +317,6 @@ def _read_bundle(found: Found) -> Fragment:
         detail = f"{found.label}: {error.what.replace(str(found.path), 'bundle')}"
         return Fragment(gaps=[Gap("file", "unparsable", f"{detail} ({error.tried})", fix=error.fix)])
     names = ("requests", "jobs", "accesses", "memory", *evidence.FACTS, "sources")
-    return Fragment(target=saved.target, **{name: getattr(saved, name) for name in names})
+    return Fragment(
+        target=saved.target, window=saved.window, **{name: getattr(saved, name) for name in names}
+    )

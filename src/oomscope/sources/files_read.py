@@ -39,7 +39,7 @@ def gap(file: FileInput, reason: GapReason, why: str, fix: str | None = None) ->
 
 def query(file: FileInput, source: str, rows: int | None) -> Query:
     """The note that the file was read."""
-    return Query(source, file.label, rows=rows, bytes_read=file.size())
+    return Query(source, file.label, rows=rows, bytes_read=file.size)
 
 
 def text_lines(stream: BinaryIO) -> Iterator[str]:

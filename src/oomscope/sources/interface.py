@@ -41,6 +41,7 @@ class Fragment:
     """A part of a bundle, as one source gives it. Not redacted yet. ``target`` is what the source says it is about."""
 
     target: Target | None = None
+    window: Window | None = None  # the span that was asked for, where there was one
     requests: pl.DataFrame | None = None
     jobs: pl.DataFrame | None = None
     accesses: pl.DataFrame | None = None
@@ -103,7 +104,7 @@ def merge(
     }
     bundle = Bundle(
         target=_target(target, parts),
-        window=window,
+        window=window or _window(parts),
         requests=_table(parts, "requests", REQUEST_SCHEMA, ("started_at", "stream", "line")),
         jobs=_table(parts, "jobs", JOB_SCHEMA, ("started_at", "stream", "line")),
         accesses=_table(parts, "accesses", ACCESS_SCHEMA, ("time", "source", "line")),
@@ -136,6 +137,11 @@ def _target(given: Target, parts: Sequence[Fragment]) -> Target:
     found = agreed(told)
     unknown = {f.name: getattr(found, f.name) for f in fields(Target) if getattr(given, f.name) is None}
     return replace(given, **unknown)
+
+
+def _window(parts: Sequence[Fragment]) -> Window | None:
+    asked = [part.window for part in parts if part.window]
+    return Window(min(w.start for w in asked), max(w.end for w in asked)) if asked else None
 
 
 def _contradicts(one: Target, other: Target) -> bool:
