@@ -24,6 +24,7 @@ def grade(incident: Incident, report: dict[str, Any]) -> dict[str, Any]:
         "kind": incident.kind,
         "log_format": truth.get("log_format"),
         "verdict": report["kill"]["verdict"] == incident.verdict,
+        "verdict_false": report["kill"]["verdict"] not in (incident.verdict, "undetermined"),
         "verdict_said": report["kill"]["verdict"],
         "top1": any(_is_culprit(h, truth) for h in named[:1]) if has_endpoint else None,
         "top3": any(_is_culprit(h, truth) for h in named[:3]) if has_endpoint else None,
@@ -109,7 +110,9 @@ def _in_flight(incident: Incident, report: dict[str, Any]) -> dict[str, Any]:
         "in_flight_found": len(found) if counted else None,
         "in_flight_false": len(false) if counted else None,
         "in_flight_missed": [r["request_id"] for r in true if r not in found] if counted else [],
-        "in_flight_extra": [f"{r.get('method')} {r.get('path')} {r.get('request_id')}" for r in false][:20],
+        "in_flight_extra": [f"{r.get('method')} {r.get('path')} {r.get('request_id')}" for r in false][:20]
+        if counted
+        else [],
         "lograge_recall": len(found) / len(true) if incident.lograge and true else None,
     }
 

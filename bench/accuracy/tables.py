@@ -12,8 +12,8 @@ Table = tuple[list[str], list[list[str]]]
 
 def by_group(rows: Sequence[Row], key: str, first: str) -> Table:
     """One line a kind, log format or variant, and one for all."""
-    header = [first, "n", "verdict", "top-1", "top-3", "job", "pattern", "in flight found", "false in flight",
-              "false accusations", "trigger named", "named for nothing", "seconds"]  # fmt: skip
+    header = [first, "n", "verdict", "verdict false", "top-1", "top-3", "job", "pattern", "in flight found",
+              "false in flight", "false accusations", "trigger named", "named for nothing", "seconds"]  # fmt: skip
     groups = grouped(rows, key)
     body = [_line(name, group) for name, group in groups.items()]
     if len(groups) > 1 and key != "variant":
@@ -26,7 +26,9 @@ def _line(name: str, rows: Sequence[Row]) -> list[str]:
     return [
         name,
         str(len(rows)),
-        *(share(row[k] for row in rows).text() for k in ("verdict", "top1", "top3", "job", "pattern")),
+        share(row["verdict"] for row in rows).text(),
+        str(_total(rows, "verdict_false")),
+        *(share(row[k] for row in rows).text() for k in ("top1", "top3", "job", "pattern")),
         f"{found}/{true}" if true else "-",
         str(_total(rows, "in_flight_false")) if any(r["in_flight_true"] is not None for r in rows) else "-",
         _count(rows, "false_accusation"),
