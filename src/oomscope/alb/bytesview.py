@@ -75,7 +75,8 @@ def is_minus(view: View, begin: Ints, end: Ints) -> Bools:
     minus: Bools = view.bytes[begin] == ord("-")
     if not minus.any():
         return minus
-    return minus & ((end - begin == 1) | ((end - begin == 2) & (view.bytes[begin + 1] == ord("1"))))
+    minus &= (end - begin == 1) | ((end - begin == 2) & (view.bytes[begin + 1] == ord("1")))
+    return minus
 
 
 def _digits(view: View, end: Ints, length: Ints) -> Words:

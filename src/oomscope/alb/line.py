@@ -43,8 +43,8 @@ class Damaged(ValueError):
 class AlbStats:
     """What became of the lines: ``lines`` = ``rows`` + ``outside`` + ``control`` + ``blank`` + ``damaged``.
 
-    ``outside`` rows have their time outside the window. ``repaired`` rows (counted in ``rows`` too) had raw quotes in the
-    request or the user agent but left only one reading. ``first_damaged`` names the first damaged line.
+    ``outside`` rows have their time outside the window. ``repaired`` rows (counted in ``rows`` too) had raw
+    quotes in the request or the user agent but left only one reading. ``first_damaged`` names the first damaged line.
     """
 
     lines: int = 0
@@ -109,8 +109,8 @@ def parse_line(line: bytes) -> dict[str, Any]:
     kind = fields[0]
     if not _TYPE.fullmatch(kind):
         raise Damaged("type")
-    client, client_port = _address(fields[3])
-    target_ip, target_port = _address(fields[4])
+    client, client_port = split_address(fields[3])
+    target_ip, target_port = split_address(fields[4])
     method, host, path, query, protocol = split_request(fields[12])
     return {
         "time": micros(fields[1]),
@@ -121,13 +121,13 @@ def parse_line(line: bytes) -> dict[str, Any]:
         "client_port": client_port,
         "target_ip": target_ip,
         "target_port": target_port,
-        "request_processing_s": _seconds(fields[5]),
-        "target_processing_s": _seconds(fields[6]),
-        "response_processing_s": _seconds(fields[7]),
-        "elb_status": _integer(fields[8]),
-        "target_status": _integer(fields[9]),
-        "received_bytes": _integer(fields[10]),
-        "sent_bytes": _integer(fields[11]),
+        "request_processing_s": to_seconds(fields[5]),
+        "target_processing_s": to_seconds(fields[6]),
+        "response_processing_s": to_seconds(fields[7]),
+        "elb_status": to_integer(fields[8]),
+        "target_status": to_integer(fields[9]),
+        "received_bytes": to_integer(fields[10]),
+        "sent_bytes": to_integer(fields[11]),
         "method": method,
         "host": host,
         "path": path,
@@ -246,7 +246,7 @@ def _text(value: bytes | None) -> str | None:
     return value.decode("utf-8", "replace") if value and value != b"-" else None
 
 
-def _address(value: bytes) -> tuple[str | None, int | None]:
+def split_address(value: bytes) -> tuple[str | None, int | None]:
     if value == b"-":
         return None, None
     host, colon, port = value.rpartition(b":")  # an IPv6 address is written without brackets
@@ -257,7 +257,7 @@ def _address(value: bytes) -> tuple[str | None, int | None]:
     return _text(host.strip(b"[]")), int(port)
 
 
-def _integer(value: bytes) -> int | None:
+def to_integer(value: bytes) -> int | None:
     if value in (b"-", b"-1"):
         return None
     if not _DIGITS.fullmatch(value):
@@ -265,7 +265,7 @@ def _integer(value: bytes) -> int | None:
     return int(value)
 
 
-def _seconds(value: bytes) -> float | None:
+def to_seconds(value: bytes) -> float | None:
     if value in (b"-", b"-1", b"-1.000"):
         return None
     if not _DECIMAL.fullmatch(value):

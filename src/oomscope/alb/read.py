@@ -30,7 +30,8 @@ class AlbInput(Protocol):
 def parse_alb(inputs: Sequence[AlbInput], *, window: Window | None = None) -> pl.DataFrame:
     """All rows (ACCESS_SCHEMA) whose ``time`` lies in the window, sorted by time, source, line.
 
-    Queries are as written in the log (redacting is the caller's). Damaged lines are left out; ``parse_alb_report`` counts them.
+    Queries are as written in the log (redacting is the caller's). Damaged lines are left out, and counted by
+    ``parse_alb_report``.
     """
     return parse_alb_report(inputs, window=window)[0]
 

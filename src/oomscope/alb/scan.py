@@ -187,11 +187,12 @@ def _prove(lines: Lines) -> tuple[dict[str, Any], Bools]:
 def _skeleton(view: View, quote: Ints) -> Bools:
     """Quoted fields stand where they should, with single spaces between those that follow each other."""
     opening, closing = quote[:, 0::2], quote[:, 1::2]
-    good = (view.bytes[closing[:, :-1] + 1] == _BLANK).all(axis=1)
+    good: Bools = (view.bytes[closing[:, :-1] + 1] == _BLANK).all(axis=1)
     good &= (opening[:, 1:] - closing[:, :-1] == 2)[:, _JOINED].all(axis=1)
     good &= (view.bytes[opening[:, [0, 2, 5]] - 1] == _BLANK).all(axis=1)
     after = view.bytes[closing[:, -1] + 1]
-    return good & ((after == _BLANK) | (after == _NEWLINE))
+    good &= (after == _BLANK) | (after == _NEWLINE)
+    return good
 
 
 def _head(view: View, start: Ints, request: Ints) -> tuple[Ints, Bools]:
@@ -229,7 +230,7 @@ def _request(view: View, lines: Lines, fields: dict[str, Any]) -> Bools:
     begin, end = fields["quote"][:, 0] + 1, fields["quote"][:, 1]
     method, width = tokens(view.words[begin], _METHODS)
     protocol, _ = tokens(view.words[end - 8], _PROTOCOLS)
-    good = (method >= 0) & (protocol >= 0) & (view.bytes[end - 9] == _BLANK)
+    good: Bools = (method >= 0) & (protocol >= 0) & (view.bytes[end - 9] == _BLANK)
     url, stop = begin + width, np.maximum(end - 9, begin + width)
     host, hosts = prefixes(view, url, stop, _authority)
     path = url + np.array([len(text) for text in hosts] + [1])[host] - 1
@@ -238,7 +239,8 @@ def _request(view: View, lines: Lines, fields: dict[str, Any]) -> Bools:
     fields["path_end"] = np.minimum(marks[np.searchsorted(marks, path)], stop)
     fields.update(method=method, protocol=protocol, path=path, url_end=stop, host=host)
     fields["hosts"] = Texts(split_request(b"GET " + text + b" -")[1] or "-" for text in hosts)
-    return good & (host >= 0)
+    good &= host >= 0
+    return good
 
 
 def _authority(url: bytes) -> int:
@@ -252,7 +254,7 @@ def _middle(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
     quote = fields["quote"]
     code, texts = kinds(view, quote[:, 3] + 1, np.maximum(quote[:, 4], quote[:, 3] + 1))
     words = [_THREE_WORDS.fullmatch(text) for text in texts]
-    good = np.array([match is not None for match in words] + [False])[code]
+    good: Bools = np.array([match is not None for match in words] + [False])[code]
     fields["target_group"] = code
     fields["target_groups"] = Texts(match[1].decode("utf-8", "replace") if match else "-" for match in words)
     begin, end = quote[:, 9] + 2, quote[:, 10] - 29
@@ -261,7 +263,8 @@ def _middle(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
     short = (
         (end > begin) & (end - begin <= 8) & (view.bytes[end] == _BLANK) & (view.bytes[end + 28] == _BLANK)
     )
-    return good & created_good & short & ~has_byte(view, begin, np.maximum(end, begin), _BLANK)
+    good &= created_good & short & ~has_byte(view, begin, np.maximum(end, begin), _BLANK)
+    return good
 
 
 # ------------------------------------------------------------------------------------------------- the table
