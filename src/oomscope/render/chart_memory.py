@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 from datetime import tzinfo
-from typing import Any
-
-import altair as alt
 
 from oomscope.render import fields, view
 from oomscope.render.chart_frame import (
@@ -18,16 +15,18 @@ from oomscope.render.chart_frame import (
     MUTED,
     SIBLING,
     WORKERS,
-    Drawn,
     Frame,
     Layout,
     Record,
+    Spec,
     configured,
     hatch,
     kill_line,
+    layer,
+    quantity,
     room_right,
-    rows_of,
     spread,
+    stacked,
     texts,
     title_lines,
     x_axis,
@@ -66,7 +65,7 @@ def _nice(step: float) -> float:
     return next((power * factor for factor in (1, 2, 2.5, 5) if power * factor >= step), power * 10)
 
 
-def memory_chart(report: Report, frame: Frame, layout: Layout, tz: tzinfo | None) -> Drawn | None:
+def memory_chart(report: Report, frame: Frame, layout: Layout, tz: tzinfo | None) -> Spec | None:
     """Chart A; None when the dead container has no sample in the window."""
     dead = view.dead_series(report)
     points = _inside(dead, frame) if dead else []
@@ -84,11 +83,10 @@ def memory_chart(report: Report, frame: Frame, layout: Layout, tz: tzinfo | None
         *_dead_line(points, frame, scale, Style(tz=tz)),
         *_marks(report, frame, layout, scale),
         *kill_line(frame),
-        *room_right(frame, layout, scale.top),
+        *room_right(layout, scale.top),
         *_labels(report, points, others, layout, scale, (limit, request), Style(tz=tz)),
     ]
-    title = alt.TitleParams(title_lines(view.memory_title(report), layout))
-    return alt.layer(*layers).properties(width=layout.width, height=HEIGHT, title=title)
+    return stacked(layers, layout.width, HEIGHT, title_lines(view.memory_title(report), layout))
 
 
 def _inside(series: fields.Row, frame: Frame) -> list[tuple[float, float]]:
@@ -105,42 +103,41 @@ def _siblings(report: Report, frame: Frame) -> list[list[tuple[float, float]]]:
     return [line for line in lines if line][:12]
 
 
-def _size_axis(scale: Scale, *, grid: bool) -> alt.Axis:
-    return alt.Axis(
-        values=scale.ticks,
-        grid=grid,
-        domain=False,
-        ticks=False,
-        format=scale.format,
-        labelPadding=8,
-        title=scale.name,
-        titleAngle=0,
-        titleAlign="right",
-        titleX=-8,
-        titleY=-8,
+def _size_axis(scale: Scale, *, grid: bool) -> Spec:
+    """The vertical axis, its unit above it."""
+    axis = {
+        "values": scale.ticks,
+        "grid": grid,
+        "domain": False,
+        "ticks": False,
+        "format": scale.format,
+        "labelPadding": 8,
+        "title": scale.name,
+        "titleAngle": 0,
+        "titleAlign": "right",
+        "titleX": -8,
+        "titleY": -8,
+    }
+    return quantity("y", [scale.low, scale.top], axis)
+
+
+def _axes(frame: Frame, layout: Layout, scale: Scale) -> Spec:
+    """An invisible point that carries both axes."""
+    across = x_axis(frame, layout, labels=False)
+    return layer(
+        "point", [{"x": 0, "y": scale.top}], {"opacity": 0}, x=across, y=_size_axis(scale, grid=False)
     )
 
 
-def _axes(frame: Frame, layout: Layout, scale: Scale) -> Drawn:
-    y_scale = alt.Scale(domain=[scale.low, scale.top], nice=False, zero=False)
-    y = alt.Y("y:Q", scale=y_scale, axis=_size_axis(scale, grid=False))
-    chart = alt.Chart(rows_of([{"x": 0, "y": scale.top}])).mark_point(opacity=0, aria=False)
-    return chart.encode(x=x_axis(frame, layout, labels=False), y=y)
-
-
-def _lines(lines: list[list[tuple[float, float]]], scale: Scale) -> list[Drawn]:
+def _lines(lines: list[list[tuple[float, float]]], scale: Scale) -> list[Spec]:
     records = [{"x": x, "y": scale.y(y), "who": n} for n, line in enumerate(lines) for x, y in line]
-    if not records:
-        return []
-    chart = alt.Chart(rows_of(records)).mark_line(
-        color=SIBLING, strokeWidth=1, opacity=0.6, clip=True, aria=False
-    )
-    return [chart.encode(x="x:Q", y="y:Q", detail="who:N")]
+    look = {"color": SIBLING, "strokeWidth": 1, "opacity": 0.6, "clip": True}
+    return [layer("line", records, look, x="x", y="y", detail="who")] if records else []
 
 
 def _blind(
     report: Report, points: list[tuple[float, float]], frame: Frame, layout: Layout, scale: Scale
-) -> list[Drawn]:
+) -> list[Spec]:
     """The hatched time after the last sample, and a dotted line from it up to the limit at the kill."""
     last, value = points[-1]
     if last >= -0.5 or not frame.killed:
@@ -148,7 +145,7 @@ def _blind(
     lines = hatch(
         max(last, frame.start), 0, scale.low, scale.top, per_x=-frame.start / layout.width, per_y=scale.per_y
     )
-    layers: list[Drawn] = [_segments(lines, GRID, 1.5)]
+    layers: list[Spec] = [_segments(lines, GRID, 1.5)]
     limit = view.limit_bytes(report)
     if limit and report.kill.verdict in ("oom_limit", "oom_child") and limit > value:
         up = [{"x": last, "y": scale.y(value), "x2": 0, "y2": scale.y(limit)}]
@@ -156,15 +153,16 @@ def _blind(
     return layers
 
 
-def _segments(records: list[Record], color: str, width: float, dash: list[int] | None = None) -> Drawn:
-    more: dict[str, Any] = {"strokeDash": dash} if dash else {}
-    chart = alt.Chart(rows_of(records)).mark_rule(
-        color=color, strokeWidth=width, clip=True, aria=False, **more
-    )
-    return chart.encode(x="x:Q", y="y:Q", x2="x2:Q", y2="y2:Q")
+def _segments(records: list[Record], color: str, width: float, dash: list[int] | None = None) -> Spec:
+    look = {"color": color, "strokeWidth": width, "clip": True, "strokeDash": dash or []}
+    return layer("rule", records, look, x="x", y="y", x2="x2", y2="y2")
 
 
-def _levels(limit: float | None, request: float | None, frame: Frame, scale: Scale) -> list[Drawn]:
+def _trace(records: list[Record], color: str, width: float = 2) -> Spec:
+    return layer("line", records, {"color": color, "strokeWidth": width, "clip": True}, x="x", y="y")
+
+
+def _levels(limit: float | None, request: float | None, frame: Frame, scale: Scale) -> list[Spec]:
     layers = []
     for value, color, dash in ((limit, KILL, [6, 4]), (request, MUTED, [1, 4])):
         if value is not None and scale.low <= scale.y(value) <= scale.top:
@@ -173,19 +171,19 @@ def _levels(limit: float | None, request: float | None, frame: Frame, scale: Sca
     return layers
 
 
-def _dead_line(points: list[tuple[float, float]], frame: Frame, scale: Scale, style: Style) -> list[Drawn]:
+def _dead_line(points: list[tuple[float, float]], frame: Frame, scale: Scale, style: Style) -> list[Spec]:
     records = [
         {"x": x, "y": scale.y(y), "say": f"{format_bytes(y)}, {format_seconds(max(0, -x))} before the end"}
         for x, y in points
     ]
-    base = alt.Chart(rows_of(records)).encode(x="x:Q", y="y:Q")
-    layers: list[Drawn] = [base.mark_line(color=LINE, strokeWidth=2, clip=True, aria=False)]
+    layers = [_trace(records, LINE)]
     if len(points) <= DOTS:
-        layers.append(base.mark_circle(color=LINE, size=28, opacity=1, clip=True).encode(description="say:N"))
+        look = {"color": LINE, "size": 28, "opacity": 1, "clip": True}
+        layers.append(layer("circle", records, look, x="x", y="y", description="say"))
     return layers
 
 
-def _marks(report: Report, frame: Frame, layout: Layout, scale: Scale) -> list[Drawn]:
+def _marks(report: Report, frame: Frame, layout: Layout, scale: Scale) -> list[Spec]:
     """Dotted lines for restarts, deploys and the like, labelled at the foot in two alternating rows."""
     marks = fields.rows(report.chart, "marks")
     found = [(frame.at(at), fields.text(row, "text") or fields.text(row, "kind")) for row in marks
@@ -217,11 +215,11 @@ def _labels(
     scale: Scale,
     levels: tuple[float | None, float | None],
     style: Style,
-) -> list[Drawn]:
+) -> list[Spec]:
     last, value = points[-1]
     blind = f", {format_seconds(-last)} before" if last < -0.5 else ""
     at_last = [{"x": last, "y": scale.y(value), "text": format_bytes(value) + blind}]
-    layers: list[Drawn] = [texts(at_last, color=LINE, align="right", dx=-8, dy=-8)]
+    layers: list[Spec] = [texts(at_last, color=LINE, align="right", dx=-8, dy=-8)]
     wanted = _right_labels(report, others, levels, scale, style)
     if layout.narrow:
         limit = [one for one in wanted if one[2] == KILL and one[1].startswith("limit")]
@@ -270,7 +268,7 @@ def _right_labels(
     return wanted
 
 
-def workers_chart(report: Report, frame: Frame, layout: Layout) -> Drawn | None:
+def workers_chart(report: Report, frame: Frame, layout: Layout) -> Spec | None:
     """Memory of each worker process of the dead container, where it is known."""
     series = [one for one in fields.rows(report.memory, "series") if fields.text(one, "process")][
         : len(WORKERS)
@@ -280,15 +278,11 @@ def workers_chart(report: Report, frame: Frame, layout: Layout) -> Drawn | None:
     if not lines:
         return None
     scale = Scale([value for _, points in lines for _, value in points], None, 150)
-    layers: list[Drawn] = [_axes(frame, layout, scale)]
+    layers: list[Spec] = [_axes(frame, layout, scale)]
     ends = spread([-scale.y(points[-1][1]) for _, points in lines], 14 * scale.per_y)
     for (name, points), end, color in zip(lines, ends, WORKERS, strict=False):
         records = [{"x": x, "y": scale.y(y)} for x, y in points]
-        layers.append(
-            alt.Chart(rows_of(records))
-            .mark_line(color=color, strokeWidth=2, clip=True, aria=False)
-            .encode(x="x:Q", y="y:Q")
-        )
+        layers.append(_trace(records, color))
         if layout.narrow:
             layers.append(
                 texts(
@@ -304,12 +298,12 @@ def workers_chart(report: Report, frame: Frame, layout: Layout) -> Drawn | None:
                     [{"x": 0, "y": -end, "text": f"{name}  {format_bytes(points[-1][1])}"}], color=INK, dx=10
                 )
             )
-    layers += [*kill_line(frame), *room_right(frame, layout, scale.top)]
+    layers += [*kill_line(frame), *room_right(layout, scale.top)]
     title = f"Memory of the worker processes ({len(lines)})"
-    return configured(alt.layer(*layers).properties(width=layout.width, height=150, title=title), layout)
+    return configured(stacked(layers, layout.width, 150, title), layout)
 
 
-def pods_chart(report: Report, frame: Frame, layout: Layout) -> Drawn | None:
+def pods_chart(report: Report, frame: Frame, layout: Layout) -> Spec | None:
     """One small chart a pod on the same scales; None with fewer than two pods."""
     series = [one for one in fields.rows(report.memory, "series") if not fields.text(one, "process")]
     lines = [
@@ -332,25 +326,23 @@ def pods_chart(report: Report, frame: Frame, layout: Layout) -> Drawn | None:
     charts = []
     for name, dead, points in lines:
         records = [{"x": x, "y": scale.y(y)} for x, y in points]
-        line = alt.Chart(rows_of(records)).mark_line(
-            color=LINE if dead else SIBLING, strokeWidth=1.5, clip=True, aria=False
-        )
+        color, weight = (LINE, "bold") if dead else (SIBLING, "normal")
         layers = [
             _axes(frame, small, scale),
-            line.encode(x="x:Q", y="y:Q"),
+            _trace(records, color, 1.5),
             *_levels(limit, None, frame, scale),
         ]
-        title = alt.TitleParams(
-            name + (" (died)" if dead else ""),
-            fontSize=layout.size,
-            fontWeight="bold" if dead else "normal",
-            offset=4,
-        )
-        charts.append(alt.layer(*layers).properties(width=small.width, height=90, title=title))
-    return configured(alt.concat(*charts, columns=columns, spacing=14), layout)
+        title = {
+            "text": name + (" (died)" if dead else ""),
+            "fontSize": layout.size,
+            "fontWeight": weight,
+            "offset": 4,
+        }
+        charts.append(stacked(layers, small.width, 90, title))
+    return configured({"concat": charts, "columns": columns, "spacing": 14}, layout)
 
 
-def leak_chart(report: Report, layout: Layout) -> Drawn | None:
+def leak_chart(report: Report, layout: Layout) -> Spec | None:
     """The leak view: lowest memory between requests against completed requests of the suspect, with the fitted line."""
     floor = fields.mapping(report.memory, "floor")
     points = fields.pairs(floor, "points")[:600]
@@ -361,15 +353,11 @@ def leak_chart(report: Report, layout: Layout) -> Drawn | None:
     least = min(x for x, _ in points)
     records = [{"x": x, "y": scale.y(y)} for x, y in points]
     who = clip(clean(fields.text(floor, "suspect") or "the suspect"), 40, middle=True)
-    x_scale = alt.Scale(domain=[least, most or 1], nice=False)
-    along = alt.Axis(grid=False, tickCount=5, domainColor=GRID, ticks=False, labelPadding=6)
-    x = alt.X("x:Q", title=f"completed requests to {who}", scale=x_scale, axis=along)
-    y_scale = alt.Scale(domain=[scale.low, scale.top], nice=False, zero=False)
-    y = alt.Y("y:Q", scale=y_scale, axis=_size_axis(scale, grid=True))
-    dots = (
-        alt.Chart(rows_of(records)).mark_circle(color=LINE, size=24, opacity=0.8, aria=False).encode(x=x, y=y)
-    )
-    layers: list[Drawn] = [dots]
+    axis = {"grid": False, "tickCount": 5, "domainColor": GRID, "ticks": False, "labelPadding": 6,
+            "title": f"completed requests to {who}"}  # fmt: skip
+    x = quantity("x", [least, most or 1], axis)
+    look = {"color": LINE, "size": 24, "opacity": 0.8}
+    layers = [layer("circle", records, look, x=x, y=_size_axis(scale, grid=True))]
     slope, start = fields.number(floor, "slope_bytes"), fields.number(floor, "intercept_bytes")
     if slope is not None and start is not None:
         ends = [
@@ -377,5 +365,4 @@ def leak_chart(report: Report, layout: Layout) -> Drawn | None:
         ]
         layers.append(_segments(ends, KILL, 2))
     said = clean(fields.text(floor, "text")) or f"Memory floor against requests to {who}"
-    title = alt.TitleParams(title_lines(said, layout))
-    return configured(alt.layer(*layers).properties(width=layout.width, height=170, title=title), layout)
+    return configured(stacked(layers, layout.width, 170, title_lines(said, layout)), layout)

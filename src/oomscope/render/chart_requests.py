@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-import altair as alt
-
 from oomscope.render import fields, view
 from oomscope.render.chart_frame import (
     DONE,
@@ -18,13 +16,15 @@ from oomscope.render.chart_frame import (
     OPEN,
     RATE,
     SURVIVED,
-    Drawn,
     Frame,
     Layout,
     Record,
+    Spec,
     kill_line,
+    layer,
+    quantity,
     room_right,
-    rows_of,
+    stacked,
     texts,
     ticks,
     title_lines,
@@ -56,7 +56,7 @@ class Drawing:
     notes: list[str] = field(default_factory=list)  # what was left out
 
 
-def requests_chart(report: Report, frame: Frame, layout: Layout) -> Drawn | None:
+def requests_chart(report: Report, frame: Frame, layout: Layout) -> Spec | None:
     """Chart B; None when there is no request to draw."""
     bars = fields.rows(report.chart, "bars")
     head = 30.0 + (layout.size + 4) * len(title_lines(view.requests_title(report), layout))
@@ -187,18 +187,16 @@ def _rate(drawing: Drawing, report: Report, frame: Frame, layout: Layout) -> Non
     drawing.y = low + 6
 
 
-def _draw(drawing: Drawing, report: Report, frame: Frame, layout: Layout, head: float) -> Drawn:
+def _draw(drawing: Drawing, report: Report, frame: Frame, layout: Layout, head: float) -> Spec:
     height = drawing.y
-    y = alt.Y("y:Q", scale=alt.Scale(domain=[height, 0], nice=False, zero=False), axis=None)
-    base = alt.Chart(rows_of([{"x": 0, "y": 0}])).mark_point(opacity=0, aria=False)
-    along = x_axis(frame, layout, labels=True, grid=False)
-    layers: list[Drawn] = [base.encode(x=along, y=y), _grid(frame, layout, head, height)]
-    layers += [_rects(records, color) for color, records in drawing.bars.items()]
+    across, down = x_axis(frame, layout, labels=True, grid=False), quantity("y", [height, 0], None)
+    layers = [
+        layer("point", [{"x": 0, "y": 0}], {"opacity": 0}, x=across, y=down),
+        _grid(frame, layout, head, height),
+    ]
+    layers += [_rects(records, _bar_look(color)) for color, records in drawing.bars.items()]
     if drawing.open_start:
-        dashed = alt.Chart(rows_of(drawing.open_start)).mark_rect(
-            fillOpacity=0, stroke=OPEN, strokeDash=[2, 2]
-        )
-        layers.append(dashed.encode(x="x:Q", x2="x2:Q", y="y:Q", y2="y2:Q", description="say:N"))
+        layers.append(_rects(drawing.open_start, {"fillOpacity": 0, "stroke": OPEN, "strokeDash": [2, 2]}))
     for kind, records in drawing.ages.items():
         inside = kind == "inside"
         look: dict[str, Any] = (
@@ -218,21 +216,21 @@ def _draw(drawing: Drawing, report: Report, frame: Frame, layout: Layout, head: 
     layers += [
         *_headline(report, drawing, frame, layout, head),
         *kill_line(frame),
-        *room_right(frame, layout, 0),
+        *room_right(layout, 0),
     ]
-    return alt.layer(*layers).properties(width=layout.width, height=height)
+    return stacked(layers, layout.width, height)
 
 
-def _rects(records: list[Record], color: str) -> Drawn:
-    outline: dict[str, Any] = {"stroke": KILL, "strokeWidth": 0.8} if color == SURVIVED else {}
-    radius = 0 if color == RATE else 2
-    chart = alt.Chart(rows_of(records)).mark_rect(
-        color=color, opacity=1, cornerRadius=radius, clip=True, **outline
-    )
-    return chart.encode(x="x:Q", x2="x2:Q", y="y:Q", y2="y2:Q", description="say:N")
+def _bar_look(color: str) -> Spec:
+    outline: Spec = {"stroke": KILL, "strokeWidth": 0.8} if color == SURVIVED else {}
+    return {"color": color, "opacity": 1, "cornerRadius": 0 if color == RATE else 2, "clip": True, **outline}
 
 
-def _headline(report: Report, drawing: Drawing, frame: Frame, layout: Layout, head: float) -> list[Drawn]:
+def _rects(records: list[Record], look: Spec) -> Spec:
+    return layer("rect", records, look, x="x", x2="x2", y="y", y2="y2", description="say")
+
+
+def _headline(report: Report, drawing: Drawing, frame: Frame, layout: Layout, head: float) -> list[Spec]:
     lines = title_lines(view.requests_title(report), layout)
     step = layout.size + 4
     title = [{"x": frame.start, "y": 18 + step * n, "text": line} for n, line in enumerate(lines)]
@@ -246,8 +244,8 @@ def _headline(report: Report, drawing: Drawing, frame: Frame, layout: Layout, he
     return layers
 
 
-def _grid(frame: Frame, layout: Layout, head: float, height: float) -> Drawn:
+def _grid(frame: Frame, layout: Layout, head: float, height: float) -> Spec:
     """Vertical lines at the ticks, below the headline only."""
     places, _ = ticks(-frame.start, 4 if layout.narrow else 8)
     records = [{"x": x, "y": head, "y2": height} for x in places]
-    return alt.Chart(rows_of(records)).mark_rule(color=GRID, aria=False).encode(x="x:Q", y="y:Q", y2="y2:Q")
+    return layer("rule", records, {"color": GRID}, x="x", y="y", y2="y2")

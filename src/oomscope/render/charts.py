@@ -1,4 +1,4 @@
-"""The pictures of the report, drawn by Altair and vl-convert without a browser: SVG for the page, PNG for chat.
+"""The pictures of the report, Vega-Lite drawn by vl-convert without a browser: SVG for the page, PNG for chat.
 
 What they draw is in the report already, thinned by the analysis; every key may be absent, times are ISO 8601 UTC text.
 
@@ -49,11 +49,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
 
-import altair as alt
 import vl_convert
 
 from oomscope.render import chart_memory, fields, view
-from oomscope.render.chart_frame import NARROW, SMALL, WIDE, Drawn, Frame, Layout, configured, frame_of
+from oomscope.render.chart_frame import NARROW, SMALL, WIDE, Frame, Layout, Spec, configured, frame_of
 from oomscope.render.chart_requests import requests_chart
 from oomscope.render.style import Style
 from oomscope.report import Report
@@ -75,7 +74,7 @@ class Picture:
 def pictures(report: Report, tz: tzinfo | None = None) -> list[Picture]:
     """Every chart the report has data for, the main one (memory and requests on one time axis) first."""
     frame = frame_of(report)
-    drawings: list[tuple[str, str, Callable[[Layout], Drawn | None]]] = [
+    drawings: list[tuple[str, str, Callable[[Layout], Spec | None]]] = [
         ("leak", "Memory floor", lambda layout: chart_memory.leak_chart(report, layout))
     ]
     if frame is not None:
@@ -95,11 +94,9 @@ def pictures(report: Report, tz: tzinfo | None = None) -> list[Picture]:
         ]
     found = []
     for name, title, build in drawings:
-        wide = build(WIDE)
-        if wide is not None:
-            found.append(
-                Picture(name, title, to_svg(wide, f"{name}-w-"), to_svg(build(NARROW), f"{name}-n-"))
-            )
+        wide, narrow = build(WIDE), build(NARROW)
+        if wide is not None and narrow is not None:
+            found.append(Picture(name, title, to_svg(wide, f"{name}-w-"), to_svg(narrow, f"{name}-n-")))
     return found
 
 
@@ -126,16 +123,18 @@ def multiples(report: Report, tz: tzinfo | None = None) -> list[tuple[str, str]]
     return found
 
 
-def main_chart(report: Report, frame: Frame, layout: Layout, tz: tzinfo | None = None) -> Drawn | None:
+def main_chart(report: Report, frame: Frame, layout: Layout, tz: tzinfo | None = None) -> Spec | None:
     """Charts A and B on one time axis with the kill line through both; None when there is neither."""
     charts = (chart_memory.memory_chart(report, frame, layout, tz), requests_chart(report, frame, layout))
     parts = [chart for chart in charts if chart is not None]
-    return configured(alt.vconcat(*parts, spacing=0).resolve_scale(x="shared"), layout) if parts else None
+    if not parts:
+        return None
+    return configured({"vconcat": parts, "spacing": 0, "resolve": {"scale": {"x": "shared"}}}, layout)
 
 
-def to_svg(chart: Drawn, prefix: str) -> str:
+def to_svg(chart: Spec, prefix: str) -> str:
     """The chart as an SVG element whose ids start with ``prefix``, so that several can share a page."""
-    svg: str = vl_convert.vegalite_to_svg(chart.to_json(), allowed_base_urls=_NO_NETWORK)
+    svg: str = vl_convert.vegalite_to_svg(chart, allowed_base_urls=_NO_NETWORK)
     return _IDS.sub(prefix, svg)
 
 
@@ -146,6 +145,6 @@ def chart_png(report: Report, tz: tzinfo | None = None, scale: float = 2.0) -> b
     if chart is None:
         return None
     png: bytes = vl_convert.vegalite_to_png(
-        chart.properties(background="#ffffff").to_json(), scale=scale, allowed_base_urls=_NO_NETWORK
+        chart | {"background": "#ffffff"}, scale=scale, allowed_base_urls=_NO_NETWORK
     )
     return png
