@@ -93,9 +93,13 @@ def test_a_byte_order_mark_hides_nothing() -> None:
     assert recognise(b"\xef\xbb\xbf" + head_of("alb/*.gz")).kind == "alb"
 
 
-def test_an_application_log_that_quotes_kernel_lines_stays_one() -> None:
+@pytest.mark.parametrize("name", ["pods/*/rails.1.log.gz", "pods/*/cri.1.log.gz"])
+def test_an_application_log_that_quotes_kernel_lines_stays_one(name: str) -> None:
     forged = b"[ab12] Killed process 1 (ruby) total-vm:1kB oom-kill:constraint=CONSTRAINT_MEMCG,pid=1\n"
-    assert recognise(head_of("pods/*/rails.1.log.gz")[:20_000] + forged * 3).kind == "log"
+    head = head_of(name)
+    if "cri." in name:
+        forged = head[:30] + b" stdout F " + forged
+    assert recognise(forged * 3 + head).kind == "log"
 
 
 def test_a_log_with_a_torn_write_stays_a_log() -> None:

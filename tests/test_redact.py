@@ -53,7 +53,8 @@ def test_secrets_are_removed_even_when_parameters_are_shown(
 @pytest.mark.parametrize(
     "text",
     [
-        'Started GET "/api/v1/orders/17" for 10.0.1.2 at 2026-11-23 09:18:26 +0000',
+        'Started GET "/api/v1/orders/17" for 10.0.x.x at 2026-11-23 09:18:26 +0000',
+        "I, [2026-11-23T09:21:57.162453 #1]  INFO -- : [a884e0b0-743b-47ad-b9c3-2318a6fae209] 12:30:01 Sidekiq::Job",
         "Completed 200 OK in 13ms (Views: 0.2ms | ActiveRecord: 3.1ms | Allocations: 4711)",
         '* Puma version: 5.6.5 (ruby 3.1.7-p261) ("Birdie\'s Version")',
         "Memory cgroup out of memory: Killed process 25688 (ruby) total-vm:1kB, anon-rss:2kB",
@@ -132,6 +133,9 @@ def test_a_raw_line_loses_query_values_and_parameters() -> None:
     line = 'Started GET "/search?name=John+Doe&limit=0" for 10.0.0.1'
     assert Redactor().line(line).startswith('Started GET "/search?name=<str:')
     assert "&limit=0" in Redactor().line(line)
+    assert Redactor().line(line).endswith("for 10.0.x.x")
+    assert Redactor(show_params=True).line(line) == line
+    assert "2001:db8:x at" in Redactor().line('Started GET "/" for 2001:db8:1:2::3 at 2026-11-23')
     assert "John" not in Redactor().line('  Parameters: {"name"=>"John"}')
     assert "John" not in Redactor().line('{"method":"GET","params":{"name":"John"}}')
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -204,7 +204,7 @@ class Redactor:
         return _settled(lambda part: _map_params(part, self.value), _clean(text))
 
     def line(self, text: str) -> str:
-        """A raw log line: its query strings and what follows ``Parameters:`` or ``params``."""
+        """A raw log line: query strings and what follows ``Parameters:`` or ``params``; addresses shortened."""
         return _settled(self._line, _clean(text))
 
     def _line(self, text: str) -> str:
@@ -212,6 +212,7 @@ class Redactor:
         if self.show_params:
             return text
         text = _QUERY_IN_LINE.sub(lambda match: "?" + self.query(match[1]), text)
+        text = _ADDRESS_IN_LINE.sub(_short_address, text)
         start = _PARAMS_IN_LINE.search(text)
         return text if start is None else text[: start.end()] + self.params(text[start.end() :])
 
@@ -233,6 +234,10 @@ Rewrite = Callable[[str, str], str]
 _QUERY_IN_LINE = re.compile(r"\?([^\s\"'?#\\]{1,16384})")
 _PARAMS_IN_LINE = re.compile(
     r"Parameters: (?=\{)|\\?[\"']?(?:params|payload|arguments|args)\\?[\"']?\s?(?:[:=]|=>)\s?(?=[\[{])"
+)
+# A time of day looks like the start of an IPv6 address: what is none stays.
+_ADDRESS_IN_LINE = re.compile(
+    r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}(?![\w.])|(?:[0-9a-fA-F]{0,4}:){2,7}(?:[0-9a-fA-F.]{0,15}))(?!\w)"
 )
 _NAME = re.compile(r"[\w.\[\]%:~-]{1,64}")
 _PAIR_END = re.compile(r"[&;]")
@@ -358,6 +363,11 @@ def shorten_ip(text: str | None) -> str:
     return ":".join(group.lstrip("0") or "0" for group in groups[:2]) + ":x"
 
 
+def _short_address(match: re.Match[str]) -> str:
+    short = shorten_ip(match[0])
+    return match[0] if short == "?" else short
+
+
 _UNSAFE_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 
 
@@ -388,8 +398,3 @@ def _shortened(text: str, limit: int) -> str:
         return text[: limit - 1] + "…"
     tail = (limit - 1) // 3
     return f"{text[: limit - 1 - tail]}…{text[-tail:]}"
-
-
-def printable_all(texts: Iterable[str], limit: int = 200) -> list[str]:
-    """``printable`` for each."""
-    return [printable(text, limit) for text in texts]

@@ -51,6 +51,11 @@ _KERNEL_LINE = re.compile(
     rb'(?:^|[\s"])kernel(?:\[\d{1,9}\])?: |^(?:<\d{1,3}>)?\[\s{0,12}\d{1,10}\.\d{6}\]|"_TRANSPORT" ?: ?"kernel"'
 )
 
+# What a container runtime or kubectl puts before each line a container printed.
+_OUTPUT_PREFIX = re.compile(
+    rb"(?m)^\d{4}-\d\d-\d\dT[\d:.]{8,20}(?:Z|[+-]\d\d:\d\d) (?:(?:stdout|stderr) [FP](?::\S{1,40})? )?"
+)
+
 
 def recognise(head: bytes) -> Recognised:
     """The kind of a file by its first (inflated) bytes. Takes milliseconds, raises nothing."""
@@ -82,7 +87,7 @@ def _recognise_text(head: bytes) -> Recognised:
 
 def recognise_lines(piece: bytes) -> Literal["kernel", "log"] | None:
     """Whether a piece of text is kernel log or application log. Quoted kernel lines do not make a kernel log."""
-    is_log = logs.sniff_log(piece) is not None
+    is_log = any(logs.sniff_log(text) is not None for text in (piece, _OUTPUT_PREFIX.sub(b"", piece)))
     if kernel.sniff_kernel_log(piece) and (not is_log or _mostly_kernel(piece)):
         return "kernel"
     return "log" if is_log else None
