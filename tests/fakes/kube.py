@@ -135,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
             message = f'previous terminated container "{key[1]}" in pod "{pod}" not found'
             self._send(400, _status(400, "BadRequest", message))
             return
-        self._raw(200, self.state.logs[key][-int(query.get("limitBytes", 1 << 40)) :], "text/plain")
+        self._raw(200, self.state.logs[key][: int(query.get("limitBytes", 1 << 40))], "text/plain")
 
     def _one(self, found: list[dict[str, Any]]) -> None:
         self._send(*((200, found[0]) if found else (404, _status(404, "NotFound", "not found"))))

@@ -46,10 +46,8 @@ class ClusterReader(Protocol):
     def get_owner(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
         """The object an ownerReference points at."""
 
-    def pod_log(
-        self, namespace: str, pod: str, container: str | None, *, previous: bool, limit_bytes: int
-    ) -> Iterator[bytes]:
-        """The log with timestamps, in chunks, newest ``limit_bytes`` at most."""
+    def pod_log(self, namespace: str, pod: str, container: str | None, *, previous: bool) -> Iterator[bytes]:
+        """The whole log with timestamps, in chunks, oldest first."""
 
 
 def connect(
@@ -161,41 +159,41 @@ class HttpReader:
 
     def get_pod(self, namespace: str, name: str) -> dict[str, Any]:
         """See ``ClusterReader``."""
-        return self._get(f"api/v1/namespaces/{_name(namespace)}/pods/{_name(name)}", "get pods")
+        return self._get(f"api/v1/namespaces/{checked_name(namespace)}/pods/{checked_name(name)}", "get pods")
 
     def list_pods(self, namespace: str | None, selector: str = "") -> list[dict[str, Any]]:
         """See ``ClusterReader``."""
-        path = f"api/v1/namespaces/{_name(namespace)}/pods" if namespace else "api/v1/pods"
+        path = f"api/v1/namespaces/{checked_name(namespace)}/pods" if namespace else "api/v1/pods"
         return self._list(path, "list pods", {"labelSelector": selector} if selector else {})
 
     def list_events(self, namespace: str, field_selector: str) -> list[dict[str, Any]]:
         """See ``ClusterReader``."""
-        path = f"api/v1/namespaces/{_name(namespace)}/events"
+        path = f"api/v1/namespaces/{checked_name(namespace)}/events"
         return self._list(path, "list events", {"fieldSelector": field_selector})
 
     def get_node(self, name: str) -> dict[str, Any]:
         """See ``ClusterReader``."""
-        return self._get(f"api/v1/nodes/{_name(name)}", "get nodes")
+        return self._get(f"api/v1/nodes/{checked_name(name)}", "get nodes")
 
     def get_owner(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
         """See ``ClusterReader``."""
         if kind not in _OWNERS:
             raise SourceError("no_data", f"owners of kind {kind} are not read")
-        return self._get(_OWNERS[kind].format(ns=_name(namespace), name=_name(name)), f"get {kind.lower()}s")
+        return self._get(
+            _OWNERS[kind].format(ns=checked_name(namespace), name=checked_name(name)), f"get {kind.lower()}s"
+        )
 
     def server_version(self) -> dict[str, Any]:
         """Answer of ``/version``, and in ``date`` the server's clock as its HTTP header tells it."""
         response = self._request("version", "read /version", {})
         return {**_json(response), "date": response.headers.get("date")}
 
-    def pod_log(
-        self, namespace: str, pod: str, container: str | None, *, previous: bool, limit_bytes: int
-    ) -> Iterator[bytes]:
-        """See ``ClusterReader``."""
+    def pod_log(self, namespace: str, pod: str, container: str | None, *, previous: bool) -> Iterator[bytes]:
+        """See ``ClusterReader``. ``limitBytes`` is not used: it would keep the oldest lines and drop the last ones."""
         import httpx2 as httpx
 
-        path = f"api/v1/namespaces/{_name(namespace)}/pods/{_name(pod)}/log"
-        parameters = {"timestamps": "true", "previous": str(previous).lower(), "limitBytes": str(limit_bytes)}
+        path = f"api/v1/namespaces/{checked_name(namespace)}/pods/{checked_name(pod)}/log"
+        parameters = {"timestamps": "true", "previous": str(previous).lower()}
         if container:
             parameters["container"] = container
         try:
@@ -244,8 +242,8 @@ class HttpReader:
         return response
 
 
-def _name(text: str | None) -> str:
-    """A name safe to stand in a URL path; Kubernetes names never need escaping."""
+def checked_name(text: str | None) -> str:
+    """A name safe to stand in a URL path or a selector; Kubernetes names never need escaping. Raises SourceError."""
     import re
 
     if not text or not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", text):
@@ -259,7 +257,9 @@ def _json(response: Any) -> dict[str, Any]:
     import orjson
 
     try:
-        answer = orjson.loads(response.content)  # bounds the nesting depth, which the standard library does not
+        answer = orjson.loads(
+            response.content
+        )  # bounds the nesting depth, which the standard library does not
     except orjson.JSONDecodeError as error:
         raise SourceError("unparsable", "the API server answered something that is not JSON") from error
     if not isinstance(answer, dict):

@@ -6,6 +6,7 @@ annotations are never kept.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,19 +14,23 @@ from typing import TYPE_CHECKING, Any
 from oomscope import kube
 from oomscope.errors import SourceError
 from oomscope.facts import Query
-from oomscope.logs.interface import Identity, LogInput
 from oomscope.sources.interface import Fragment
-from oomscope.sources.live import Attempts, BytesLog
+from oomscope.sources.kube_client import checked_name
+from oomscope.sources.kubernetes_logs import container_logs
+from oomscope.sources.live import Attempts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oomscope.facts import ContainerFacts, PodFacts, Target, Window
+    from oomscope.facts import PodFacts, Target, Window
+    from oomscope.logs.interface import LogInput
     from oomscope.sources.interface import Context
     from oomscope.sources.kube_client import ClusterReader
 
-MAX_LOG_BYTES = 128 * 1024 * 1024
 MAX_SIBLINGS = 50
+MAX_VICTIMS = 20
+# A pod of a Deployment: name, template hash, five letters. The letters are those of Kubernetes' own alphabet.
+_OF_DEPLOYMENT = re.compile(r".+-([bcdf-hj-np-tv-z2456789]{6,10})-[bcdf-hj-np-tv-z2456789]{5}")
 
 
 @dataclass(frozen=True)
@@ -44,21 +49,24 @@ class KubernetesSource:
         ctx.progress("kubernetes: pods")
         pods = self._pods(target, namespace, tries)
         facts = [fact for pod in pods if (fact := kube.pod_facts(pod)) is not None]
-        victims = [fact for fact in facts if _wanted(fact, target)]
+        victims = [fact for fact in facts if _wanted(fact, target)][:MAX_VICTIMS]
         ctx.progress("kubernetes: events")
-        events, nodes = self._surroundings(victims, tries)
+        events = self._events_of_pods(victims, target, namespace, tries)
+        nodes, node_events = self._nodes(victims, tries)
         logs: list[LogInput] = []
         if self.with_logs:
             ctx.progress("kubernetes: logs")
-            logs = self._logs(victims, target, tries)
+            for pod in victims:
+                logs += container_logs(self.reader, pod, target, tries, ctx)
+        found = [*events, *node_events]
         return Fragment(
             pods=facts,
             nodes=nodes,
-            events=events,
+            events=found,
             logs=logs,
             gaps=tries.gaps,
             queries=[Query(self.name, f"pods of {_subject(target)}", window, rows=len(facts))],
-            sources=[name for name, found in (("kubernetes", facts), ("events", events)) if found],
+            sources=[name for name, there in (("kubernetes", facts), ("events", found)) if there],
         )
 
     def _pods(self, target: Target, namespace: str | None, tries: Attempts) -> list[dict[str, Any]]:
@@ -66,77 +74,74 @@ class KubernetesSource:
         if not target.pod:
             found = tries.run("list pods", lambda: self.reader.list_pods(namespace)) or []
             return [pod for pod in found if _of_workload(pod, target.workload)]
-        if not namespace:
-            found = tries.run("find the pod", lambda: self.reader.list_pods(None)) or []
-            namespace = next((p["metadata"]["namespace"] for p in found if _pod_name(p) == target.pod), None)
-            if namespace is None:
-                tries.note(
-                    SourceError("no_data", "no pod of that name", fix="name its namespace with -n"),
-                    target.pod,
-                )
-                return []
-        where, name = namespace, target.pod
+        where = namespace or self._namespace_of(target.pod, tries)
+        if where is None:
+            return []
+        name = target.pod
         pod = tries.run(f"pod {name}", lambda: self.reader.get_pod(where, name))
-        if pod is None:
-            return []
-        return [pod, *self._siblings(pod, where, tries)]
+        # The siblings of a pod that is gone still tell its workload, limits and version.
+        return [*([pod] if pod else []), *self._siblings(pod, name, where, tries)]
 
-    def _siblings(self, pod: dict[str, Any], namespace: str, tries: Attempts) -> list[dict[str, Any]]:
-        template = (pod["metadata"].get("labels") or {}).get("pod-template-hash")
-        if not template:
+    def _namespace_of(self, pod: str, tries: Attempts) -> str | None:
+        found = tries.run("find the pod", lambda: self.reader.list_pods(None))
+        if found is None:
+            return None
+        namespaces = sorted({str(_meta(p).get("namespace")) for p in found if _meta(p).get("name") == pod})
+        if len(namespaces) == 1:
+            return namespaces[0]
+        why = f"in {', '.join(namespaces)}" if namespaces else "no pod of that name"
+        tries.note(SourceError("no_data", why, fix="name its namespace with -n"), pod)
+        return None
+
+    def _siblings(
+        self, pod: dict[str, Any] | None, name: str, namespace: str, tries: Attempts
+    ) -> list[dict[str, Any]]:
+        labels = _meta(pod or {}).get("labels")
+        known = labels.get("pod-template-hash") if isinstance(labels, dict) else None
+        named = _OF_DEPLOYMENT.fullmatch(name)
+        template = known if isinstance(known, str) else named[1] if named and pod is None else None
+        workload = fact.workload if pod and (fact := kube.pod_facts(pod)) else None
+        if not template and not workload:
             return []
-        selector = f"pod-template-hash={template}"
+        selector = f"pod-template-hash={template}" if template else ""
         found = tries.run("sibling pods", lambda: self.reader.list_pods(namespace, selector)) or []
-        return [other for other in found if _pod_name(other) != _pod_name(pod)][:MAX_SIBLINGS]
+        others = [other for other in found if _meta(other).get("name") != name]
+        if not template:  # a StatefulSet's pods carry no template hash
+            others = [other for other in others if _of_workload(other, workload)]
+        return others[:MAX_SIBLINGS]
 
-    def _surroundings(self, victims: Sequence[PodFacts], tries: Attempts) -> tuple[list[Any], list[Any]]:
-        """Events of the pods and their nodes, and the nodes."""
+    def _events_of_pods(
+        self, victims: Sequence[PodFacts], target: Target, namespace: str | None, tries: Attempts
+    ) -> list[Any]:
+        """Events outlive their pod: those of a pod that is gone are found by its name."""
+        asked = [(pod.namespace or "default", pod.name, pod.uid) for pod in victims]
+        if target.pod and namespace and not victims:
+            asked = [(namespace, target.pod, None)]
+        events: list[Any] = []
+        for where, name, uid in asked:
+            events += tries.run("events", partial(self._of_pod, where, name, uid), source="events") or []
+        return events
+
+    def _of_pod(self, namespace: str, name: str, uid: str | None) -> list[Any]:
+        return self._events(namespace, f"involvedObject.uid={uid}" if uid else _by_name(name))
+
+    def _nodes(self, victims: Sequence[PodFacts], tries: Attempts) -> tuple[list[Any], list[Any]]:
+        """The nodes of the pods, and the nodes' events: those stand in namespace ``default``, under the node's name."""
         events: list[Any] = []
         nodes: list[Any] = []
-        for pod in victims:
-            selector = f"involvedObject.uid={pod.uid}" if pod.uid else f"involvedObject.name={pod.name}"
-            read = partial(self._events, pod.namespace or "default", selector)
-            events += tries.run("events", read, source="events") or []
         for node in sorted({pod.node for pod in victims if pod.node}):
             found = tries.run(f"node {node}", partial(self.reader.get_node, node))
             nodes += [fact] if found and (fact := kube.node_facts(found)) else []
             read = partial(self._events, "default", f"involvedObject.kind=Node,involvedObject.name={node}")
             events += tries.run("node events", read, source="events") or []
-        return events, nodes
+        return nodes, events
 
     def _events(self, namespace: str, selector: str) -> list[Any]:
         return list(kube.events_from({"kind": "List", "items": self.reader.list_events(namespace, selector)}))
 
-    def _logs(self, victims: Sequence[PodFacts], target: Target, tries: Attempts) -> list[LogInput]:
-        logs: list[LogInput] = []
-        for pod in victims:
-            for container in pod.containers:
-                if target.container in (None, container.name):
-                    logs += self._container_logs(pod, container, tries)
-        return logs
 
-    def _container_logs(self, pod: PodFacts, container: ContainerFacts, tries: Attempts) -> list[LogInput]:
-        """The instance before this one, and the one that runs. The log API reaches no further back."""
-        found: list[LogInput] = []
-        dead = next((t for t in container.terminations if t.source == "pod.lastState"), None)
-        for previous, container_id in (
-            (True, dead.container_id if dead else None),
-            (False, container.container_id),
-        ):
-            if previous and dead is None:
-                continue
-            label = f"pod/{pod.name}/{container.name}{' (previous)' if previous else ''}"
-            data = tries.run(label, partial(self._read_log, pod, container, previous), source="app_log")
-            if data:
-                identity = Identity(pod.namespace, pod.name, container.name, container_id, pod.uid, pod.node)
-                found.append(BytesLog(label, identity, data))
-        return found
-
-    def _read_log(self, pod: PodFacts, container: ContainerFacts, previous: bool) -> bytes:
-        chunks = self.reader.pod_log(
-            pod.namespace or "default", pod.name, container.name, previous=previous, limit_bytes=MAX_LOG_BYTES
-        )
-        return b"".join(chunks)
+def _by_name(pod: str) -> str:
+    return f"involvedObject.kind=Pod,involvedObject.name={checked_name(pod)}"
 
 
 def _subject(target: Target) -> str:
@@ -146,8 +151,9 @@ def _subject(target: Target) -> str:
     )
 
 
-def _pod_name(pod: dict[str, Any]) -> str:
-    return str((pod.get("metadata") or {}).get("name"))
+def _meta(pod: dict[str, Any]) -> dict[str, Any]:
+    found = pod.get("metadata")
+    return found if isinstance(found, dict) else {}
 
 
 def _of_workload(pod: dict[str, Any], workload: str | None) -> bool:
