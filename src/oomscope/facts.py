@@ -218,7 +218,10 @@ class OomKill:
 class SeriesPoint:
     """One state reading of kube-state-metrics or cAdvisor that is not a memory sample (labels already unwrapped)."""
 
-    metric: str  # last_terminated_reason, last_terminated_exitcode, last_terminated_timestamp, restarts, oom_events
+    # last_terminated_reason, last_terminated_exitcode, last_terminated_timestamp, terminated_reason, restarts,
+    # oom_events, oom_events_alert (only an alert claims it), performance_termination_reason, memory_limit,
+    # memory_peak, started, pod_status_reason, node_oom_kill
+    metric: str
     at: datetime
     value: float
     namespace: str | None = None
