@@ -133,14 +133,9 @@ def texts(records: Sequence[Record], *, color: str = MUTED, align: str = "left",
     return layer("text", records, look, x="x", y="y", text="text")
 
 
-def kill_line(frame: Frame, top: float | None = None, bottom: float | None = None) -> list[Spec]:
-    """The red line through a chart at the kill, over its whole height unless told."""
-    if not frame.killed:
-        return []
-    look = {"color": KILL, "strokeWidth": 2}
-    if top is None:
-        return [layer("rule", [{"x": 0}], look, x="x")]
-    return [layer("rule", [{"x": 0, "y": top, "y2": bottom}], look, x="x", y="y", y2="y2")]
+def kill_line(frame: Frame) -> list[Spec]:
+    """The red line at the kill over the whole height of a chart."""
+    return [layer("rule", [{"x": 0}], {"color": KILL, "strokeWidth": 2}, x="x")] if frame.killed else []
 
 
 def spread(places: Sequence[float], least: float) -> list[float]:

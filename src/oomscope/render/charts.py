@@ -129,7 +129,9 @@ def main_chart(report: Report, frame: Frame, layout: Layout, tz: tzinfo | None =
     parts = [chart for chart in charts if chart is not None]
     if not parts:
         return None
-    return configured({"vconcat": parts, "spacing": 0, "resolve": {"scale": {"x": "shared"}}}, layout)
+    return configured(
+        {"vconcat": parts, "spacing": 0, "bounds": "flush", "resolve": {"scale": {"x": "shared"}}}, layout
+    )
 
 
 def to_svg(chart: Spec, prefix: str) -> str:
