@@ -56,6 +56,13 @@ def shape_name(scanner: LineScanner) -> str:
 
 
 def _without_starts(scanner: LineScanner, shape: str) -> Fitness:
+    if shape == "semantic":
+        return Fitness(
+            shape,
+            "lograge",
+            "only Completed lines are logged: what was running at the kill is not in this log",
+            "config.rails_semantic_logger.started = true",
+        )
     if scanner.tracker.whole:
         return Fitness(
             shape,

@@ -93,8 +93,9 @@ def _best(group: list[Life]) -> Life:
 
 
 def _quality(life: Life) -> tuple[int, bool, bool, int]:
+    tally = life.scanner.tally
     known = sum(getattr(life.identity, name) is not None for name in Identity.__dataclass_fields__)
-    return (life.identity.container_id is not None, life.scanner.clock.precise, known > 0, -life.order)
+    return (life.identity.container_id is not None, tally.dated * 2 > tally.lines, known > 0, -life.order)
 
 
 def _filled(identity: Identity, other: Identity) -> Identity:

@@ -14,6 +14,7 @@ NOTE_AGAIN = "started again later: this run ended (retry or redelivery)"
 
 _MAX_WAITING = 20_000
 _SAME_RUN_US = 2_000_000
+_SAME_START_US = 50_000
 _STATES = {"job_completed": "completed", "job_failed": "failed", "job_requeued": "superseded"}
 
 
@@ -25,6 +26,7 @@ class JobRuns:
         self.sketch = Sketch()
         self.started = 0
         self._open: OrderedDict[Hashable, JobRow] = OrderedDict()
+        self._started: OrderedDict[Hashable, None] = OrderedDict()
         self._queued: OrderedDict[Hashable, JobRow] = OrderedDict()
         self._alias: OrderedDict[str, Hashable] = (
             OrderedDict()
@@ -42,6 +44,12 @@ class JobRuns:
             self._end(key, event, at, _STATES[event.kind])
 
     def _enqueued(self, key: Hashable, event: LogEvent, at: int | None, line: int) -> None:
+        if key in self._started:
+            # Queues in the same process start a job before the line that says it was put there.
+            running = self._open.get(key)
+            if running is not None and running.enqueued_at is None:
+                running.enqueued_at = at
+            return
         row = _row("enqueued", event, line)
         row.enqueued_at = at
         self._queued[key] = row
@@ -55,7 +63,12 @@ class JobRuns:
         if around is not None:
             self._same_run(key, around, event)
             return
-        self._end_earlier(key, at)
+        if self._told_twice(key, event, at):
+            return
+        self._end_earlier(key)
+        self._started[key] = None
+        if len(self._started) > _MAX_WAITING:
+            self._started.popitem(last=False)
         self.started += 1
         self.sketch.add(str(event.fields.get("job_id")), "job")
         row = _row("open", event, line)
@@ -93,7 +106,14 @@ class JobRuns:
             if len(self._alias) > _MAX_WAITING:
                 self._alias.popitem(last=False)
 
-    def _end_earlier(self, key: Hashable, at: int | None) -> None:
+    def _told_twice(self, key: Hashable, event: LogEvent, at: int | None) -> bool:
+        """Two sinks tell the same start."""
+        row = self._open.get(key)
+        if row is None or row.adapter != event.fields.get("adapter"):
+            return False
+        return at is not None and row.started_at is not None and abs(at - row.started_at) <= _SAME_START_US
+
+    def _end_earlier(self, key: Hashable) -> None:
         earlier = self._open.pop(key, None)
         if earlier is not None:
             earlier.state, earlier.note, earlier.raw = "superseded", NOTE_AGAIN, None

@@ -84,12 +84,14 @@ class Lives:
         fields = event.fields
         self.booted, self.boot_at = True, self.boot_at if self.boot_at is not None else at
         self._server = fields.get("server")
-        life = _Life(
-            fields.get("role", "other"), fields.get("pid") or event.pid, booted_at=at, server=self._server
-        )
+        pid = fields.get("pid") or event.pid
+        life = self._by_pid.get(pid) if pid is not None else None
+        if life is None or life.booted_at is not None:
+            life = _Life("other", pid)
+            self._add(life)
+        life.role, life.booted_at, life.server = fields.get("role", "other"), at, self._server
         self._main = life
         self._by_index.clear()
-        self._add(life)
         if life.pid is not None:
             self._by_pid[life.pid] = life
 

@@ -55,6 +55,7 @@ class RequestLines:
         self._tracker = tracker
         self._tally = tally
         self._clock = clock
+        self._talking: Hashable | None = None  # who wrote the last line that is no life cycle line
         self._headers: dict[Hashable, None] = {}  # keys whose exception block has begun
         self._block: Hashable | None = None
         self._recent: dict[str, None] = {}
@@ -75,10 +76,11 @@ class RequestLines:
             self._swallowed(line)
         handler = self._handlers.get(line.message[:6])
         if handler is not None and handler(line):
-            self.in_block = False
+            self.in_block, self._talking = False, None
             return True
+        self._talking = line.key
         if not line.message or line.message.isspace():
-            self._open_block(line.key)
+            self.open_block(line.key)
             return True
         if line.key in self._headers and self.exception(line.message, line.key, line.at):
             return True
@@ -88,12 +90,12 @@ class RequestLines:
         """A line without tags in a tagged log. True when it is one of the few that are so by design."""
         if line.message.startswith("Completed "):
             done = parse_completed(line.message)
-            slack = _LIVE_SLACK_US if self._clock.precise else _COARSE_SLACK_US
-            return bool(
-                done
-                and not self.in_block
-                and self._tracker.live_completed(line.head.pid, line.at, done, slack)
-            )
+            slack = _LIVE_SLACK_US if self._clock.dated else _COARSE_SLACK_US
+            if done is None or self.in_block:
+                return False
+            # Without a prefix it may as well be the second line of what a request was just saying.
+            talking = self._talking if line.head.second is None else None
+            return self._tracker.live_completed(line.head.pid, line.at, done, slack, unless=talking)
         if line.message.startswith("Finished "):
             return self._finished(line)
         if line.head.second is not None and is_lifecycle(line.message, 0):
@@ -115,10 +117,10 @@ class RequestLines:
         found = parse_started(line.message)
         if found is None or self._repeated(line.text):
             return found is not None
-        at = self._clock.start(found.second.replace(" ", "T"), found.zone, line.head, line.at)
+        at = self._clock.start(found.second.replace(" ", "T"), found.zone, line.at)
         if found.socket:
             if found.socket == "WebSocket":
-                self._tracker.websocket(line.key)
+                self._tracker.websocket(line.key, found.path)
             return True
         row = start_row(line.head.pid, at, line.number, found)
         self._describe(row, line)
@@ -159,8 +161,8 @@ class RequestLines:
         return True
 
     def _upgraded(self, line: Line) -> bool:
-        if line.message.startswith("Successfully upgraded to WebSocket"):
-            self._tracker.websocket(line.key)
+        if line.request_id and line.message.startswith("Successfully upgraded to WebSocket"):
+            self._tracker.websocket(line.key, None)
         return True
 
     def _could_not_log(self, line: Line) -> bool:
@@ -180,7 +182,8 @@ class RequestLines:
 
     # ---------------------------------------------------------------------------------------------------- exceptions
 
-    def _open_block(self, key: Hashable) -> None:
+    def open_block(self, key: Hashable) -> None:
+        """A blank line at a severity: an exception block begins."""
         self._headers[key] = None
         self._block = key
         if len(self._headers) > _MAX_HEADERS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from datetime import tzinfo
 
@@ -20,6 +21,8 @@ from oomscope.logs.structured_rows import apply_event
 from oomscope.logs.tally import LineClock, Tally
 from oomscope.logs.tracker import Tracker
 
+# A Puma cluster puts its own pid where Rails puts tags.
+_PUMA = re.compile(r"\[\d{1,10}\] (?:[-*!] |Puma |=== |Use Ctrl)")
 _LEARN_VOTES = 24
 _LEARN_LINES = 2000
 _LEARN_BYTES = 1 << 19
@@ -49,6 +52,7 @@ class LineScanner:
         self._splits = splits
         self._learning: list[Entry] | None = []
         self._learned_bytes = self._votes = 0
+        self._patience = _LEARN_LINES
 
     def feed(self, text: str, at: int | None, number: int) -> None:
         """One line with its envelope's time (microseconds since 1970) and its number in the source."""
@@ -61,16 +65,16 @@ class LineScanner:
             return
         self._learning.append((text, at, number))
         self._learned_bytes += len(text)
-        if text[:1] != "{" and is_lifecycle(text, split_head(text).start):
+        if is_lifecycle(text, split_head(text).start):
             self._votes += 1
-        full = len(self._learning) >= _LEARN_LINES or self._learned_bytes >= _LEARN_BYTES
+        full = len(self._learning) >= self._patience or self._learned_bytes >= _LEARN_BYTES
         if full or self._votes >= _LEARN_VOTES:
             self._learn()
 
     def _learn(self) -> None:
         """Settle the shape with the lines so far and work them off; without any request line, go on learning."""
         lines, self._learning = self._learning or [], None
-        self.shape = self.requests.shape = learn(text for text, _, _ in lines)
+        self._settle(learn(text for text, _, _ in lines))
         self.clock.learn_zone(lines)
         for index, entry in enumerate(lines):
             self._line(*entry)
@@ -78,7 +82,12 @@ class LineScanner:
                 self.leftover = lines[index:]
                 return
         if self.shape is None:
+            # Little by little from now on: a log of jobs or of JSON may never have a request line.
             self._learning, self._learned_bytes, self._votes = [], 0, 0
+            self._patience = _LEARN_VOTES
+
+    def _settle(self, shape: Shape | None) -> None:
+        self.shape = self.requests.shape = shape
 
     def finish(self) -> None:
         """No more lines. May set ``reborn``, like ``feed``."""
@@ -96,10 +105,13 @@ class LineScanner:
             return
         head = split_head(text)
         when = self.clock.when(head, at)
+        self.tracker.precise = self.clock.dated
         if head.pid is not None:
             self.lives.seen(head.pid, when)
         line = Line(text, text[head.start :], None, head, when, number)
-        if self._usual(line) or self._other(line):
+        if text[:1] == "[" and _PUMA.match(text):
+            self.tally.recognised += self._message(line) is not None
+        elif self._usual(line) or self._other(line):
             self.tally.recognised += 1
 
     def _usual(self, line: Line) -> bool:
@@ -122,9 +134,12 @@ class LineScanner:
     def _other(self, line: Line) -> bool:
         """A line without the usual form: part of an exception block, a server's or a job's, a continuation."""
         shape, head = self.shape, line.head
-        key: Hashable | None = (
-            shape.request_id(tag_list(head.tags)) if shape is not None and head.tags else None
-        )
+        key: Hashable | None = None
+        if head.tags:
+            tags = tag_list(head.tags)
+            key = tags[0] if shape is None else shape.request_id(tags)
+        if shape is None and head.second is not None and not line.message.strip():
+            self.requests.open_block(key if key is not None else ("process", head.pid))
         block = self.requests.in_headers(key)
         if block is not None and self.requests.exception(line.message, block, line.at):
             return True
@@ -166,25 +181,32 @@ class LineScanner:
         inner = structured.inner_text(found) if event is None else None
         if event is not None:
             self.tally.recognised += 1
-            if at is not None:
-                self.clock.when(head, at)
+            self.tally.semantic += "payload" in found and "name" in found
+            self.clock.when(head, at)
             self._take(event, line)
-        elif inner is not None and inner[0][:1] != "{":
+        elif inner is not None and inner[0].lstrip()[:1] != "{":
             own = at if at is not None else to_us(inner[1], self.clock.offset_s)
             self._wrapped(inner[0], inner[3], own, number)
 
     def _wrapped(self, text: str, tags: tuple[str, ...], at: int | None, number: int) -> None:
         self.tally.lines -= 1
         prefix = "".join(f"[{tag}] " for tag in tags)
-        for part in text.split("\n"):
-            self._line(prefix + part, at, number)
+        first, *others = text.split("\n", 50)
+        if self.shape is None and is_lifecycle(first, 0):
+            self._settle(learn([prefix + first]))
+        self._line(prefix + first, at, number)
+        if first.isspace() or not first:
+            # An exception block; in any other message further lines can say what they like.
+            name = next((part for part in others if part.strip()), "")
+            self._line(prefix + name, at, number)
+            self.tally.lines -= 1
 
     def _take(self, event: LogEvent, line: Line) -> None:
         """An event of one of the line parsers; ``line.at`` is the envelope's or logger's time."""
         self.kinds[event.kind] = self.kinds.get(event.kind, 0) + 1
         own = to_us(event.at, self.clock.offset_s)
         # One-line requests carry the time of their start or of their end; the envelope knows better.
-        at = line.at if event.kind == "request" and line.at is not None and self.clock.precise else own
+        at = line.at if event.kind == "request" and line.at is not None and self.clock.dated else own
         at = at if at is not None else line.at
         if own is not None and at == own:
             self.clock.now = at
@@ -194,7 +216,7 @@ class LineScanner:
         if event.kind.startswith("job_"):
             queued = to_us(event.fields.get("enqueued_at"), self.clock.offset_s)
             self.jobs.take(event, at, queued, line.number, line.text)
-        elif not apply_event(self.tracker, event, at, line):
+        elif not apply_event(self.tracker, event, at, line, text_log=self.shape is not None):
             self._server(event, at)
 
     def _server(self, event: LogEvent, at: int | None) -> None:

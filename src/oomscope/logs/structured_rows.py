@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -12,6 +13,8 @@ from oomscope.logs.rows import RequestRow, intern
 from oomscope.logs.shape import trace_id
 from oomscope.logs.tracker import Tracker
 
+_CLASS = re.compile(r"[A-Z]\w{0,100}(?:::[A-Z]\w{0,100}){0,12}")
+_ANONYMOUS = frozenset({"started", "processing", "completed", "exception"})
 _SHARED = ("method", "endpoint", "format")
 _OWN = (
     "path", "query", "client", "params", "params_bytes", "trace_id", "status", "duration_ms", "view_ms", "db_ms",
@@ -19,9 +22,14 @@ _OWN = (
 )  # fmt: skip
 
 
-def apply_event(tracker: Tracker, event: LogEvent, at: int | None, line: Line) -> bool:
-    """Give a request event to the tracker; False when it is no request event."""
+def apply_event(tracker: Tracker, event: LogEvent, at: int | None, line: Line, *, text_log: bool) -> bool:
+    """Give a request event to the tracker; False when it is no request event.
+
+    Beside a text log (``text_log``), events that name neither request nor thread only tell the same again.
+    """
     kind = event.kind
+    if text_log and kind in _ANONYMOUS and event.request_id is None and event.thread is None:
+        return True
     if kind == "request":
         tracker.whole_request(_request(event, at, line))
     elif kind == "started":
@@ -31,11 +39,12 @@ def apply_event(tracker: Tracker, event: LogEvent, at: int | None, line: Line) -
     elif kind == "processing":
         _processing(tracker, event, at, line)
     elif kind == "completed":
-        tracker.completed(_key(event), at, _completed(event.fields))
+        fields = event.fields
+        tracker.completed(_key(event), at, _completed(fields), endpoint=fields.get("endpoint"))
     elif kind == "exception":
-        tracker.errored(_key(event), at, str(event.fields.get("exception"))[:200])
+        tracker.errored(_key(event), at, _class_name(str(event.fields.get("exception"))))
     elif kind == "websocket":
-        tracker.websocket(_key(event))
+        tracker.websocket(_key(event), event.fields.get("path"))
     elif kind == "websocket_finished":
         tracker.websocket_finished(str(event.fields.get("path") or ""), at)
     elif kind == "timeout_state":
@@ -90,6 +99,11 @@ def _completed(fields: dict[str, Any]) -> Completed:
         fields.get("gc_ms"),
         fields.get("allocations"),
     )
+
+
+def _class_name(text: str) -> str:
+    found = _CLASS.match(text)
+    return found[0] if found else text[:200]
 
 
 def _timeout_state(tracker: Tracker, event: LogEvent, at: int | None) -> None:

@@ -25,6 +25,7 @@ class Tally:
     completions: int = 0
     swallowed: int = 0
     semantic: int = 0
+    dated: int = 0  # lines that have a time of their own
     timed: int = 0  # lines with both the logger's and the runtime's time
     late: int = 0
     undated: int = 0  # logger times that could not be used because their zone is unknown
@@ -47,7 +48,7 @@ class LineClock:
     def __init__(self, tally: Tally, tz: tzinfo | None) -> None:
         self.offset_s: int | None = None  # of the logger's own times, seconds east of UTC
         self.now: int | None = None
-        self.precise = True  # every line had a time of its own
+        self.dated = True  # the last line had a time of its own
         self._tally = tally
         self._tz = tz
 
@@ -85,25 +86,27 @@ class LineClock:
                 if at is not None:
                     self._tally.timed += 1
                     self._tally.late += at - own > _LATE_US
-                self.now = own
+                self.now, self.dated = own, True
+                self._tally.dated += 1
                 self._tally.saw(own)
                 return own
             self._tally.undated += at is None
         if at is None:
-            self.precise = False
+            self.dated = False
             return self.now
-        self.now = at
+        self.now, self.dated = at, True
+        self._tally.dated += 1
         self._tally.saw(at)
         return at
 
-    def start(self, second: str, zone: str, head: Head, when: int | None) -> int | None:
+    def start(self, second: str, zone: str, when: int | None) -> int | None:
         """The time of a Started line, whose text has a second and a zone: better than nothing, and it sets the zone."""
         offset, seconds = zone_seconds(zone), second_epoch(second)
         if offset is None or seconds is None:
             return when
         self.offset_s = offset
-        if self.precise:
+        if self.dated:
             return when
         self.now = max(self.now or 0, (seconds - offset) * 1_000_000)
         self._tally.saw(self.now)
-        return (seconds - offset) * 1_000_000 if head.second is None else when
+        return (seconds - offset) * 1_000_000

@@ -7,6 +7,7 @@ Devise's recall) or a retry under the same id may still follow.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Hashable
 from typing import Any
@@ -23,6 +24,7 @@ NOTE_SUPERSEDED = "more requests than threads were open: this one must have ende
 NOTE_REPLACED = "its process was replaced later"
 NOTE_LIVE = "streamed (Completed without the tag)"
 
+_ID_SEGMENT = re.compile(r"/(?!v\d{1,2}(?:/|$))[^/\d]{0,100}\d[^/]{0,300}")
 _LINGER = 2048  # finished requests kept for late lines
 _MAX_ROUTES = 20_000
 _MAX_WAITING = 20_000  # requests without a controller that are kept waiting for one
@@ -87,9 +89,13 @@ class Tracker:
         else:
             row.add_note(f"then {endpoint}"[:200])
         self._run(key, row)
+        self._learn_route(row)
+        return row
+
+    def _learn_route(self, row: RequestRow) -> None:
+        """Requests to this route reach a controller."""
         if row.path is not None and len(self._routes) < _MAX_ROUTES:
             self._routes.add((row.method, route(row.path)))
-        return row
 
     def unstarted(self, key: Hashable, row: RequestRow) -> None:
         """A request seen first in its controller: silenced, lost, or begun before this log."""
@@ -117,11 +123,25 @@ class Tracker:
         oldest.add_note(NOTE_SUPERSEDED)
         self._running.get(oldest.pid, {}).pop(id(oldest), None)
 
-    def completed(self, key: Hashable, at: int | None, done: Completed, *, note: str | None = None) -> bool:
-        """A Completed line. False when no request of that key can be meant."""
+    def completed(
+        self,
+        key: Hashable,
+        at: int | None,
+        done: Completed,
+        *,
+        note: str | None = None,
+        endpoint: str | None = None,
+    ) -> bool:
+        """A Completed line (structured loggers tell the endpoint only now). False when it can mean no request."""
         row = self._for_completed(key, at, done.duration_ms)
         if row is None:
-            return False
+            row = self._last.get(key)
+            if row is None or NOTE_LIVE not in (row.note or ""):
+                return False
+            row.note = None  # the tagged line is the true one
+        if endpoint and row.endpoint is None:
+            row.endpoint = intern(endpoint)
+            self._learn_route(row)
         self.close(key, row, at, done, note)
         return True
 
@@ -198,10 +218,11 @@ class Tracker:
 
     # ------------------------------------------------------------------------------------------------ other lines
 
-    def websocket(self, key: Hashable) -> None:
-        """The newest request of this key was upgraded to a WebSocket."""
+    def websocket(self, key: Hashable, path: str | None) -> None:
+        """The newest request of this key (and path, if told) was upgraded to a WebSocket."""
         row = self.newest(key)
-        if row is not None and row.state == "rack_level":
+        same = row is not None and (path is None or (row.path or "").rstrip("/") == path.rstrip("/"))
+        if row is not None and same and row.state == "rack_level":
             row.state = "websocket"
             self._leave(key, row)
             sockets = self._sockets.setdefault((row.path or "").rstrip("/")[:200], deque())
@@ -217,14 +238,16 @@ class Tracker:
             row.ended_at = at
             self.rows.add(row)
 
-    def live_completed(self, pid: int | None, at: int | None, done: Completed, slack_us: int) -> bool:
+    def live_completed(
+        self, pid: int | None, at: int | None, done: Completed, slack_us: int, *, unless: Hashable | None
+    ) -> bool:
         """A Completed line without the usual tag: closes the one open request of that process whose age fits."""
         fitting = [
             row
             for row in self._running.get(pid, {}).values()
             if _age_error(row, at, done.duration_ms) <= slack_us + done.duration_ms * 10
         ]
-        if len(fitting) != 1:
+        if len(fitting) != 1 or (unless is not None and fitting[0].request_id == unless):
             return False
         self.close(fitting[0].request_id, fitting[0], at, done, NOTE_LIVE)
         return True
@@ -318,16 +341,7 @@ class Tracker:
 
 def route(path: str) -> str:
     """A path with ids taken out, to compare requests to the same route: segments with a digit become ``:id``."""
-    if not any(sign.isdigit() for sign in path):
-        return path
-    parts = path.split("/", 40)
-    return "/".join(
-        ":id" if any(sign.isdigit() for sign in part) and not _version(part) else part for part in parts
-    )
-
-
-def _version(part: str) -> bool:
-    return len(part) <= 3 and part[:1] == "v"
+    return _ID_SEGMENT.sub("/:id", path)
 
 
 def start_row(head_pid: int | None, at: int | None, line: int, found: Started) -> RequestRow:
