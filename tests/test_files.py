@@ -8,13 +8,15 @@ import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from oomscope.errors import UnreadableError, UsageError
 from oomscope.evidence import Bundle, save
 from oomscope.facts import ContainerFacts, PodFacts, Target, Window
-from oomscope.sources.bounded import FileInput, Limits
+from oomscope.sources import bounded
+from oomscope.sources.bounded import FileInput, Limits, open_regular
 from oomscope.sources.files import collect_files
 from oomscope.sources.files_identity import identity_of
 
@@ -393,3 +395,36 @@ def test_progress_names_files(incident: Path) -> None:
     said: list[str] = []
     collect_files([incident], progress=said.append)
     assert "reading pod.json" in said
+
+
+def test_a_file_that_may_not_be_opened_is_a_gap(incident: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> BinaryIO:
+        if path.name in ("pod.json", "kernel_dmesg.txt") or path.parent.name == "alb":
+            raise PermissionError(13, "Permission denied")
+        return open_regular(path)
+
+    monkeypatch.setattr(bounded, "open_regular", refuse)
+    found = problems(collect_files([incident]))
+    assert {found["pod.json"], found["kernel_dmesg.txt"]} == {"denied"}
+    assert len(found) == 3
+
+
+def test_files_that_go_away_while_reading_are_gaps(incident: Path) -> None:
+    def remove(text: str) -> None:
+        if text.startswith("parsing"):
+            shutil.rmtree(incident, ignore_errors=True)
+
+    bundle = collect_files([incident], progress=remove)
+    assert bundle.pods
+    assert any("cannot be opened" in gap.detail for gap in bundle.gaps)
+
+
+def test_a_folder_that_may_not_be_listed_is_a_gap(incident: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> object:
+        if path.name == "alb":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert problems(collect_files([incident])) == {"alb": "denied"}
