@@ -119,6 +119,13 @@ def test_bad_requests_that_were_survived_are_not_ordinary() -> None:
     assert (found.value, found.hits, found.of, found.base_share) == ("77777", 12, 12, 0)
 
 
+def test_long_but_innocent_requests_among_the_suspects_do_not_hide_the_trait() -> None:
+    rng = random.Random(18)
+    bad = [request(rng, params={"limit": "0"}, age_s=40.0, started_at=T0)]
+    innocent = [request(rng, duration_ms=2500.0) for _ in range(12)]
+    assert named(bad + innocent, ordinary(rng)) == [("param", "limit", "0")]
+
+
 def test_client_user_agent_and_body_size() -> None:
     rng = random.Random(9)
     assert named([request(rng, client="10.9.9.9") for _ in range(9)], ordinary(rng)) == [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import Literal
@@ -23,7 +23,7 @@ from oomscope.analyze.traits import ABSENT, Feature, Value, read_traits
 from oomscope.report import Distinguishing
 from oomscope.units import format_bytes
 
-ALPHA = 0.01 / 2  # after correction, for each of two looks: one false trait in a hundred incidents
+ALPHA = 0.01 / 3  # after correction, for each of three looks: one false trait in a hundred incidents
 MIN_ORDINARY = 5  # fewer ordinary requests cannot say what is ordinary
 MIN_SPREAD = 20  # ordinary requests needed to know how often two of them share a value
 RARE_PAIR = 0.1  # with few values in all, sharing one means nothing
@@ -76,14 +76,35 @@ def distinguish(
     if suspect.is_empty() or ordinary.height < MIN_ORDINARY or limit < 1:
         return ()
     columns = read_traits(suspect, ordinary)
-    for look in (_with_survivors(columns, _survived(suspect, ordinary)), columns):
+    for look in _looks(columns, suspect, ordinary):
         chosen = _smallest_description(_significant(look), limit) or _repeated_ids(look, limit)
         if chosen:
             return tuple(_describe(trait) for trait in chosen)
-    return tuple(_describe(trait) for trait in _lone(columns, suspect, ordinary, limit))
+    running, rest = _only_running(suspect, ordinary)
+    return tuple(_describe(trait) for trait in _lone(read_traits(running, rest), running, rest, limit))
 
 
 Columns = dict[Feature, tuple[Sequence[Value], Sequence[Value]]]
+
+
+def _looks(columns: Columns, suspect: pl.DataFrame, ordinary: pl.DataFrame) -> Iterator[Columns]:
+    """Three ways to draw the line: running and survived bad ones as given, by age alone, only those running."""
+    yield columns
+    running, rest = _only_running(suspect, ordinary)
+    by_age = columns if running is suspect else read_traits(running, rest)
+    survived = _survived(running, rest)
+    if any(survived):
+        yield _with_survivors(by_age, survived)
+    if by_age is not columns:
+        yield by_age
+
+
+def _only_running(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Suspects with an age (in flight), and everything that ended as ordinary."""
+    if "age_s" not in suspect.columns or suspect["age_s"].null_count() in (0, suspect.height):
+        return suspect, ordinary
+    ended = suspect.filter(pl.col("age_s").is_null())
+    return suspect.filter(pl.col("age_s").is_not_null()), pl.concat([ordinary, ended], how="diagonal_relaxed")
 
 
 def _survived(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> list[bool]:
@@ -222,9 +243,13 @@ def _smallest_description(traits: Sequence[_Trait], limit: int) -> list[_Trait]:
 
 def _preference(trait: _Trait) -> tuple[object, ...]:
     """Nearly equal evidence (within a factor of a thousand) goes to the plainer statement."""
+    return (math.floor(trait.log_p / 7.0), *_plainness(trait))
+
+
+def _plainness(trait: _Trait) -> tuple[object, ...]:
     name = trait.feature.name
-    plain = (_KIND_RANK[trait.feature.kind], _FORM_RANK[trait.form], name.count("."), len(name), name)
-    return (math.floor(trait.log_p / 7.0), *plain, trait.value or "")
+    rank = (_KIND_RANK[trait.feature.kind], _FORM_RANK[trait.form])
+    return (*rank, name.count("."), len(name), name, trait.value or "")
 
 
 def _adds(trait: _Trait, earlier: _Trait) -> bool:
@@ -300,12 +325,12 @@ def _lone(columns: Columns, suspect: pl.DataFrame, ordinary: pl.DataFrame, limit
         if feature.kind in ("path_id", "param")
         for novelty, trait in _unseen(feature, bad, good)
     ]
-    telling = [trait for novelty, trait in sorted(found, key=_by_novelty) if novelty <= NOVEL]
+    telling = [
+        trait
+        for novelty, trait in sorted(found, key=lambda one: (one[0], _plainness(one[1])))
+        if novelty <= NOVEL
+    ]
     return (telling or [trait for _, trait in found if trait.feature.kind == "path_id"])[:limit]
-
-
-def _by_novelty(item: tuple[float, _Trait]) -> tuple[object, ...]:
-    return (item[0], *_preference(replace(item[1], log_p=0.0)))
 
 
 def _unseen(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> list[tuple[float, _Trait]]:
