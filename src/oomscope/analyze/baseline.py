@@ -30,7 +30,7 @@ MAX_STALL, MAX_SIBLING_STALL = 6.0, 20.0
 @dataclass(frozen=True)
 class Baseline:
     """Per endpoint (index as in ``Runs.names``): ``count`` of baseline starts over ``exposure_s`` container-seconds,
-    lognormal ``mu``/``sigma`` of durations with ``n`` of them, mean duration ``w``. ``guard_s`` was kept out.
+    lognormal ``mu``/``sigma`` of durations with ``n`` of them, mean duration ``w`` in seconds. ``guard_s`` was kept out.
 
     ``stall``: the dead pod's slow-down just before death; ``stall_e``: that, or the endpoint's slow-down seen on the
     siblings, whichever is larger (an innocent slow database shows there).
@@ -42,19 +42,14 @@ class Baseline:
     n: Floats
     mu: Floats
     sigma: Floats
+    w: Floats
     stall: float
     stall_e: Floats
-    saturated: bool = False
 
     @property
     def rate(self) -> Floats:
         """Starts per second and container, with half a pseudo-count."""
         return (self.count + 0.5) / max(self.exposure_s, 1e-9)
-
-    @property
-    def w(self) -> Floats:
-        """Mean duration in seconds."""
-        return np.exp(self.mu + self.sigma**2 / 2)
 
     @property
     def expected_open(self) -> Floats:
@@ -69,10 +64,10 @@ def make_baseline(runs: Runs) -> Baseline:
     inside = _in_baseline(runs, last, guard)
     begin = np.maximum(first, -WINDOW_S)
     exposure = float(np.maximum(np.minimum(last, 0.0) - guard - begin, 0.0).sum())
-    mu, sigma, n = _durations(runs, inside)
+    mu, sigma, w, n = _durations(runs, inside)
     stall = _pod_stall(runs, mu)
     return Baseline(
-        count=runs.count(inside), exposure_s=exposure, guard_s=guard, n=n, mu=mu, sigma=sigma,
+        count=runs.count(inside), exposure_s=exposure, guard_s=guard, n=n, mu=mu, sigma=sigma, w=w,
         stall=stall, stall_e=_sibling_stall(runs, mu, stall),
     )  # fmt: skip
 
@@ -96,7 +91,7 @@ def _in_baseline(runs: Runs, last: Floats, guard: float) -> Flags:
     return (runs.start >= -WINDOW_S) & (runs.start < last[runs.life] - guard) & ~runs.open
 
 
-def _durations(runs: Runs, inside: Flags) -> tuple[Floats, Floats, Floats]:
+def _durations(runs: Runs, inside: Flags) -> tuple[Floats, Floats, Floats, Floats]:
     done = inside & ~np.isnan(runs.end)
     if not done.any():
         done = ~np.isnan(runs.end)
@@ -108,7 +103,10 @@ def _durations(runs: Runs, inside: Flags) -> tuple[Floats, Floats, Floats]:
     mu = (first + MU_PSEUDO * overall) / (n + MU_PSEUDO)
     spread = np.maximum(second - 2 * mu * first + n * mu**2, 0.0)
     sigma = np.sqrt((spread + SIGMA_PSEUDO * SIGMA_PRIOR**2) / (n + SIGMA_PSEUDO))
-    return mu, np.clip(sigma, 0.15, 2.0), n
+    sigma = np.clip(sigma, 0.15, 2.0)
+    total = runs.count(done, np.where(done, runs.duration, 0.0))
+    w = (total + MU_PSEUDO * np.exp(mu + np.minimum(sigma, 1.0) ** 2 / 2)) / (n + MU_PSEUDO)
+    return mu, sigma, w, n
 
 
 def _residual(runs: Runs, mu: Floats) -> Floats:

@@ -67,6 +67,11 @@ class Memory:
     settling: float | None = None
     late_share: float | None = None  # part of the growth that came in the last tenth of the life
     jump_bytes: float | None = None  # largest step among the last three intervals
+    last_rise: float | None = (
+        None  # the final rise over ``rise_window_s`` against the largest usual one (a ratio)
+    )
+    rise_window_s: float | None = None
+    peak_share: float | None = None  # highest level before that window, any instance, as a share of the limit
     notes: tuple[str, ...] = field(default=())
 
 
@@ -161,11 +166,13 @@ def _measured(dead: Curve, others: tuple[Curve, ...], limit: int | None) -> Memo
     rise_from, rise = _last_rise(dead)
     slope, straight, settling = _lines(dead)
     growth = max(top - base, 0.0)
+    window, ratio, peak = _final_rise(dead, others, top)
     return Memory(
         dead=dead, others=others, limit_bytes=limit, last_bytes=last, blind_s=blind,
         missing_bytes=max(top - last, 0.0) if limit else None, base_bytes=base, growth_bytes=growth,
         rise_bytes=rise, rise_from_s=rise_from, slope=slope, straight=straight, settling=settling,
         late_share=_late_share(dead, top, growth), jump_bytes=float(np.diff(dead.y)[-3:].max(initial=0.0)),
+        last_rise=ratio, rise_window_s=window, peak_share=None if peak is None or not limit else peak / limit,
     )  # fmt: skip
 
 
@@ -231,3 +238,40 @@ def _fit(x: Floats, y: Floats) -> tuple[float, float]:
     slope = float(x0 @ y0 / max(float(x0 @ x0), 1e-12))
     rest = y0 - slope * x0
     return slope, float(1 - rest @ rest / max(float(y0 @ y0), 1e-12))
+
+
+RISE_SHARE, MIN_RISE_S, MAX_RISE_S, NOISE_SHARE = 0.15, 3.0, 60.0, 0.02
+
+
+def _final_rise(
+    dead: Curve, others: tuple[Curve, ...], top: float
+) -> tuple[float | None, float | None, float | None]:
+    """(window, final rise over the largest usual rise in such a window, highest level before it).
+
+    Usual rises are those of the dead instance before, once booted, and of every other instance.
+    """
+    life = -float(dead.t[0])
+    if dead.t.size < MIN_POINTS + 1 or not np.isfinite(dead.step_s):
+        return None, None, None
+    window = float(
+        np.clip(RISE_SHARE * life, max(MIN_RISE_S, 2 * dead.step_s), max(MAX_RISE_S, 2 * dead.step_s))
+    )
+    before = [_rises(curve, window, -window) for curve in (dead, *others)]
+    rises = np.concatenate([rise for rise, _ in before])
+    levels = [level for _, level in before if level is not None]
+    if rises.size < MIN_POINTS or top <= 0:
+        return window, None, max(levels, default=None)
+    final = top - float(np.interp(-window, dead.t, dead.y))
+    usual = max(float(np.quantile(rises, 0.99)), NOISE_SHARE * top)
+    return window, max(final, 0.0) / usual, max(levels, default=None)
+
+
+def _rises(curve: Curve, window: float, until: float) -> tuple[Floats, float | None]:
+    """Rises over ``window`` that end before ``until``, and the highest level there; boot left out."""
+    booted = curve.t >= curve.t[0] + 0.2 * (curve.t[-1] - curve.t[0])
+    keep = booted & (curve.t <= until)
+    t, y = curve.t[keep], curve.y[keep]
+    if t.size < 2:
+        return np.zeros(0), None
+    starts = t[t + window <= t[-1] + 1e-9]
+    return np.interp(starts + window, t, y) - np.interp(starts, t, y), float(y.max())

@@ -1,4 +1,8 @@
-"""From measurements to log-odds: every pattern for every endpoint, as named terms in nats that simply add up."""
+"""From measurements to log-odds: every pattern for every endpoint, as named terms in nats that simply add up.
+
+Each term is a capped log-likelihood ratio (or a plain yes/no) times one weight of ``data/weights.json``. The memory term is
+relative: the fit of this endpoint against the best fit of any cause, so that what all explain counts for none.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +12,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oomscope.analyze.case import Case
-from oomscope.analyze.growth import Fit
 from oomscope.analyze.weights import Weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from oomscope.analyze.growth import Fit
     from oomscope.report import Pattern
 
     Floats = NDArray[np.float64]
     Terms = dict[str, Floats]
 
-BIG_BODY, BIG_RATIO = 256 * 1024, 8.0
-BIG_RESPONSE = 1 << 20
+BIG_BODY, BIG_RESPONSE = 256 << 10, 1 << 20
+STANDS_OUT = 3.0  # nats of surprise from which a size counts as large for its endpoint
 SPIKE_RATIO = 4.0
-RUNAWAY_AGE_S, RUNAWAY_RATIO = 5.0, 5.0
+RUNAWAY_AGE_S, RUNAWAY_RATIO, RUNAWAY_OPEN = 5.0, 5.0, 3
 NO_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
 ENDPOINT_PATTERNS: tuple[Pattern, ...] = (
     "large_response", "large_payload", "memory_leak", "concurrent_spike", "runaway_request",
 )  # fmt: skip
+NOBODY_PATTERNS: tuple[Pattern, ...] = ("undersized_limit", "process_growth")
+JOB_FORMS: tuple[Pattern, ...] = ("large_response", "memory_leak", "runaway_request")
 
 
 @dataclass(frozen=True)
@@ -49,42 +55,122 @@ def odds_of(surprise: Floats) -> Floats:
 
 def score(case: Case, weights: Weights) -> Scores:
     """All terms of all causes. Endpoints and jobs are scored alike; the gate keeps jobs to their own pattern."""
-    shared = _shared(case, weights)
-    terms: dict[Pattern, Terms] = {
-        "large_response": _large_response(case, weights, shared),
-        "large_payload": _large_payload(case, weights, shared),
-        "memory_leak": _memory_leak(case, weights),
-        "concurrent_spike": _concurrent_spike(case, weights, shared),
-        "runaway_request": _runaway(case, weights, shared),
+    raw = raw_terms(case, weights)
+    jobs = int(case.runs.is_job.sum())
+    crowd = {"background_job": max(jobs, 1), "endpoint": max(case.runs.n - jobs, 1)}
+    terms: dict[Pattern, Terms] = {}
+    for pattern, values in raw.terms.items():
+        prior = weights.log_prior(pattern) - np.log(crowd.get(pattern, crowd["endpoint"]))
+        weighted = {name: weights.weights[name] * value for name, value in values.items()}
+        terms[pattern] = {**weighted, "prior": np.full(case.runs.n, prior)}
+    terms["background_job"] = _best_form(terms, case.runs.n, weights.log_prior("background_job"), crowd)
+    none = {
+        pattern: {
+            **{name: weights.weights[name] * value for name, value in values.items()},
+            "prior": weights.log_prior(pattern),
+        }
+        for pattern, values in raw.none.items()
     }
-    terms["background_job"] = _background_job(case, terms)
-    n = case.runs.n
-    for pattern in terms:
-        terms[pattern]["prior"] = np.full(n, weights.prior[pattern] - np.log(max(n, 1)))
-    return Scores(terms, _no_culprit(case, weights))
+    return Scores(terms, none)
 
 
-# ---------------------------------------------------------------------------------------------------- shared terms
-
-
-def _capped(values: Floats, name: str, weights: Weights) -> Floats:
-    return weights.weights[name] * np.clip(values, 0.0, weights.caps[name])
-
-
-def _evidence(fit: Fit | None, n: int) -> Floats:
-    """Log-likelihood ratio less the price of its one free number (half a log of the rows)."""
-    if fit is None:
-        return np.zeros(n)
-    return np.maximum(fit.ll - 0.5 * np.log(max(fit.rows, 2)), 0.0)
-
-
-def _shared(case: Case, weights: Weights) -> Terms:
-    t = case.transient
-    return {
-        "count": _capped(odds_of(t.count), "count", weights),
-        "age": _capped(odds_of(t.age), "age", weights),
+def raw_terms(case: Case, weights: Weights) -> Scores:
+    """The terms before their weights: what a refit starts from."""
+    cap = weights.caps
+    memory = _Memory(case, cap["growth"])
+    shared = {
+        "count": np.clip(odds_of(case.transient.count), 0, cap["count"]),
+        "age": np.clip(odds_of(case.transient.age), 0, cap["age"]),
         "time": _in_time(case),
     }
+    terms: dict[Pattern, Terms] = {
+        "large_response": {**shared, **_response(case, cap), "growth": memory.of("seconds")},
+        "large_payload": {**shared, **_payload(case, cap), "growth": memory.of("starts", "seconds")},
+        "memory_leak": {"growth": memory.of_leak(), "rise": np.full(case.runs.n, _ordinary_rise(case))},
+        "concurrent_spike": {
+            "count": shared["count"], "time": shared["time"], **_arrivals(case, cap),
+            "growth": memory.of("starts", "seconds"),
+        },
+        "runaway_request": {
+            "age": shared["age"], "time": shared["time"], **_runaway(case), "growth": memory.of("seconds")
+        },
+    }  # fmt: skip
+    none: dict[Pattern, dict[str, float]] = {
+        "undersized_limit": {
+            "growth": memory.of_nothing,
+            "rise": _ordinary_rise(case),
+            "tight": _tight(case),
+        },
+        "process_growth": {"growth": memory.of_all, "rise": _ordinary_rise(case)},
+    }
+    return Scores(terms, none)
+
+
+def _best_form(terms: dict[Pattern, Terms], n: int, log_prior: float, crowd: dict[str, int]) -> Terms:
+    """A job may hold, leak or run away: its best case among those."""
+    forms = [{k: v for k, v in terms[form].items() if k != "prior"} for form in JOB_FORMS]
+    best = np.array([np.sum(list(form.values()), axis=0) for form in forms]).argmax(axis=0)
+    zero = np.zeros(n)
+    names = sorted({name for form in forms for name in form})
+    chosen = {name: np.choose(best, [form.get(name, zero) for form in forms]) for name in names}
+    return {**chosen, "prior": np.full(n, log_prior - np.log(crowd["background_job"]))}
+
+
+# ------------------------------------------------------------------------------------------------------ memory
+
+
+class _Memory:
+    """Growth fits on one scale: nats relative to the best cause, at least ``-cap``; 0 for all when memory is unknown."""
+
+    def __init__(self, case: Case, cap: float) -> None:
+        self._growth, self._n, self._cap = case.growth, case.runs.n, cap
+        if case.growth is None:
+            self._best = 0.0
+            return
+        fits = (case.growth.seconds, case.growth.starts, case.growth.done)
+        leak = float(self._leak().max(initial=0.0))
+        self._best = max(0.0, leak, self._steady(), *(float(_gain(fit).max(initial=0.0)) for fit in fits))
+
+    def _relative(self, gain: Floats | float) -> Floats:
+        return np.clip(np.asarray(gain, dtype=float) - self._best, -self._cap, 0.0)
+
+    def of(self, *names: str) -> Floats:
+        """Best of the named fits, per endpoint."""
+        if self._growth is None:
+            return np.zeros(self._n)
+        return self._relative(np.max([_gain(getattr(self._growth, name)) for name in names], axis=0))
+
+    def _leak(self) -> Floats:
+        assert self._growth is not None  # noqa: S101 - callers look first
+        return 0.5 * (_gain(self._growth.done) + _gain(self._growth.floor))
+
+    def of_leak(self) -> Floats:
+        """Mean of the fine and the floor regression on completions."""
+        return np.zeros(self._n) if self._growth is None else self._relative(self._leak())
+
+    def _steady(self) -> float:
+        assert self._growth is not None  # noqa: S101 - callers look first
+        done = 0.5 * sum(_price(fit.total_ll, fit.rows) for fit in (self._growth.done, self._growth.floor))
+        return max(done, _price(self._growth.seconds.total_ll, self._growth.seconds.rows))
+
+    @property
+    def of_all(self) -> float:
+        """All traffic together."""
+        return 0.0 if self._growth is None else float(self._relative(self._steady()))
+
+    @property
+    def of_nothing(self) -> float:
+        """Warm-up alone."""
+        return 0.0 if self._growth is None else float(self._relative(0.0))
+
+
+def _price(gain: float, rows: int) -> float:
+    """Log-likelihood ratio less the price of its one free number (half a log of the rows)."""
+    return max(gain - 0.5 * float(np.log(max(rows, 2))), 0.0)
+
+
+def _gain(fit: Fit) -> Floats:
+    return np.maximum(fit.ll - 0.5 * np.log(max(fit.rows, 2)), 0.0)
 
 
 def grown_while_open(case: Case) -> Floats:
@@ -104,95 +190,60 @@ def grown_while_open(case: Case) -> Floats:
 
 
 def _in_time(case: Case) -> Floats:
-    """Against: the open requests began after most of the memory was already taken (0 to -4 nats)."""
+    """-1 when nothing of it was open, or when its open requests began after the memory was taken; 0 when in time."""
     share = grown_while_open(case)
-    late = -4.0 * np.clip(0.5 - share, 0.0, 0.5) / 0.5
-    known = case.memory.dead is not None
-    return np.where(np.isnan(share), -4.0 if known else 0.0, late)
+    late = -np.clip(0.4 - share, 0.0, 0.4) / 0.4
+    absent = np.where(case.transient.open + case.queued > 0, 0.0, -1.0)
+    return np.where(np.isnan(share), absent, late)
 
 
-def _growth(case: Case, weights: Weights, *names: str) -> Floats:
-    if case.growth is None:
-        return np.zeros(case.runs.n)
-    best = np.max([_evidence(getattr(case.growth, name), case.runs.n) for name in names], axis=0)
-    return _capped(best, "growth", weights)
+def _ordinary_rise(case: Case) -> float:
+    """Against slow causes: the last rise was far larger than any usual one (ln of the ratio, -3..0.7)."""
+    ratio = case.memory.last_rise
+    return 0.0 if ratio is None else float(np.clip(-np.log(max(ratio, 0.5)), -3.0, 0.7))
 
 
-# ------------------------------------------------------------------------------------------------------ patterns
+def _tight(case: Case) -> float:
+    """How near the limit memory already was before (-1 at 60 %, +1 at 95 % and more)."""
+    share = case.memory.peak_share
+    return 0.0 if share is None else float(np.clip((share - 0.775) / 0.175, -1.0, 1.0))
 
 
-def _large_response(case: Case, weights: Weights, shared: Terms) -> Terms:
+# ----------------------------------------------------------------------------------------------------- patterns
+
+
+def _response(case: Case, cap: dict[str, float]) -> Terms:
     t = case.transient
-    big = (t.sent_max >= BIG_RESPONSE) & (t.sent > 3.0)
+    big = (np.nan_to_num(t.sent_max) >= BIG_RESPONSE) & (t.sent > STANDS_OUT)
     return {
-        "count": shared["count"], "age": shared["age"], "time": 0.5 * shared["time"],
-        "growth": _growth(case, weights, "seconds"),
-        "sent": np.where(big, _capped(t.sent, "sent", weights), 0.0),
-        "allocs": _capped(t.allocs, "allocs", weights),
-    }  # fmt: skip
+        "sent": np.where(big, np.clip(t.sent, 0, cap["sent"]), 0.0),
+        "allocs": np.clip(t.allocs, 0, cap["allocs"]),
+    }
 
 
-def _large_payload(case: Case, weights: Weights, shared: Terms) -> Terms:
+def _payload(case: Case, cap: dict[str, float]) -> Terms:
     t = case.transient
     known = ~np.isnan(t.received_open)
-    big = known & (t.received_open >= BIG_BODY) & (t.received > 3.0)
-    bodiless = np.array([(case.names.pattern(name)[0] or "") in NO_BODY for name in case.runs.names])
-    against = np.where(known & ~big, -4.0, np.where(bodiless, -6.0, np.where(known, 0.0, -2.0)))
+    big = known & (np.nan_to_num(t.received_open) >= BIG_BODY) & (t.received > STANDS_OUT)
+    bodiless = np.array(
+        [(case.names.pattern(name)[0] or "") in NO_BODY for name in case.runs.names], dtype=bool
+    )
+    no_body = np.where(bodiless, -1.5, np.where(known & ~big, -1.0, np.where(known, 0.0, -0.5)))
     return {
-        "count": shared["count"], "age": 0.5 * shared["age"],
-        "growth": _growth(case, weights, "starts", "seconds"),
-        "received": np.where(big, _capped(t.received, "received", weights), against),
+        "received": np.where(big, np.clip(t.received, 0, cap["received"]), 0.0), "no_body": np.where(big, 0.0, no_body)
     }  # fmt: skip
 
 
-def _memory_leak(case: Case, weights: Weights) -> Terms:
-    if case.growth is None:
-        return {"growth": np.full(case.runs.n, -3.0)}
-    n = case.runs.n
-    mean = 0.5 * (_evidence(case.growth.done, n) + _evidence(case.growth.floor, n))
-    return {"growth": weights.weights["floor"] * np.minimum(mean, weights.caps["growth"])}
-
-
-def _concurrent_spike(case: Case, weights: Weights, shared: Terms) -> Terms:
+def _arrivals(case: Case, cap: dict[str, float]) -> Terms:
     t = case.transient
-    ratio = t.recent / np.maximum(t.recent_expected, 0.5)
+    burst = t.recent >= SPIKE_RATIO * np.maximum(t.recent_expected, 0.5)
     return {
-        "count": shared["count"], "time": shared["time"],
-        "arrivals": np.where(ratio >= SPIKE_RATIO, _capped(odds_of(t.arrivals), "arrivals", weights), -3.0),
-        "growth": _growth(case, weights, "starts", "seconds"),
-    }  # fmt: skip
+        "arrivals": np.where(burst, np.clip(odds_of(t.arrivals), 0, cap["arrivals"]), 0.0),
+        "no_burst": np.where(burst, 0.0, -1.0),
+    }
 
 
-def _runaway(case: Case, weights: Weights, shared: Terms) -> Terms:
+def _runaway(case: Case) -> Terms:
     t = case.transient
     long = (t.oldest >= RUNAWAY_AGE_S) & (t.oldest >= RUNAWAY_RATIO * case.base.w)
-    few = np.where(t.open > 3, -3.0, 0.0)
-    return {
-        "age": np.where(long, shared["age"] / 0.6 * 0.9, -4.0), "few": few, "time": shared["time"],
-        "growth": _growth(case, weights, "seconds"),
-    }  # fmt: skip
-
-
-def _background_job(case: Case, terms: dict[Pattern, Terms]) -> Terms:
-    """A job may hold, leak or run away: its best case among those."""
-    kinds: tuple[Pattern, ...] = ("large_response", "memory_leak", "runaway_request")
-    totals = np.array([np.sum(list(terms[kind].values()), axis=0) for kind in kinds])
-    best = totals.argmax(axis=0)
-    names = sorted({name for kind in kinds for name in terms[kind]})
-    zero = np.zeros(case.runs.n)
-    return {name: np.choose(best, [terms[kind].get(name, zero) for kind in kinds]) for name in names}
-
-
-def _no_culprit(case: Case, weights: Weights) -> dict[Pattern, dict[str, float]]:
-    """Causes without one endpoint, on the same scale."""
-    steady = 0.0
-    if case.growth is not None:
-        fits = (case.growth.done, case.growth.floor)
-        steady = float(np.mean([max(f.total_ll - 0.5 * np.log(max(f.rows, 2)), 0.0) for f in fits]))
-    steady = weights.weights["floor"] * min(steady, weights.caps["growth"])
-    return {
-        "undersized_limit": {"prior": weights.prior["undersized_limit"] - np.log(max(case.runs.n, 1))},
-        "process_growth": {
-            "prior": weights.prior["process_growth"] - np.log(max(case.runs.n, 1)), "growth": steady,
-        },
-    }  # fmt: skip
+    return {"not_long": np.where(long, 0.0, -1.0), "few": np.where(t.open > RUNAWAY_OPEN, -1.0, 0.0)}

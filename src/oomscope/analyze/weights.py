@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -10,12 +11,16 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class Weights:
-    """``caps`` bound each term (nats), ``weights`` scale it, ``prior`` is the log-odds of a pattern before evidence."""
+    """``caps`` bound each term (nats), ``weights`` scale it, ``prior``: share of each pattern before evidence."""
 
     caps: dict[str, float]
     weights: dict[str, float]
     prior: dict[str, float]
-    temperature: float
+    temperature: float = 1.0
+
+    def log_prior(self, pattern: str) -> float:
+        """ln of the share of a pattern among all."""
+        return math.log(self.prior[pattern] / sum(self.prior.values()))
 
 
 @cache

@@ -32,7 +32,7 @@ def points(case: Case, candidate: Candidate, ledger: Ledger) -> tuple[tuple[Poin
         if name in SILENT or speak is None or abs(weight) < SHOWN_FROM:
             continue
         finding = (
-            _no_one(case, name, ledger)
+            _no_one(case, candidate, name, ledger)
             if candidate.who is None
             else speak(case, candidate, candidate.who, ledger)
         )
@@ -42,9 +42,15 @@ def points(case: Case, candidate: Candidate, ledger: Ledger) -> tuple[tuple[Poin
     return tuple(pro), tuple(contra)
 
 
-def _no_one(case: Case, name: str, ledger: Ledger) -> Finding | None:
+def _no_one(case: Case, candidate: Candidate, name: str, ledger: Ledger) -> Finding | None:
+    if name in ("rise", "tight"):
+        return SPEAKERS[name](case, candidate, -1, ledger)
     if name != "growth" or case.growth is None:
         return None
+    if candidate.pattern == "undersized_limit":
+        return ledger.add(
+            "some endpoint's activity explains the growth better than warm-up alone", name="growth_fit"
+        )
     fit = case.growth.done
     return ledger.add(
         f"memory grew with all traffic together: it accounts for {_percent(fit.total_share)} of the growth",
@@ -177,8 +183,28 @@ def _few(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
     )  # fmt: skip
 
 
+def _rise(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
+    ratio, window = case.memory.last_rise, case.memory.rise_window_s
+    if ratio is None or window is None:
+        return None
+    return ledger.add(
+        f"the last {format_seconds(window)} added {_small(ratio)} times the largest usual rise in such a time",
+        name="last_rise", value=float(ratio), unit="times", evidence=memory_refs(case),
+    )  # fmt: skip
+
+
+def _tight(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
+    share = case.memory.peak_share
+    if share is None:
+        return None
+    return ledger.add(
+        f"memory had already been at {_percent(share)} of the limit before", name="peak_share", value=float(share),
+        unit="share", evidence=memory_refs(case),
+    )  # fmt: skip
+
+
 SPEAKERS: dict[str, Speaker] = {
-    "count": _count, "age": _age, "time": _time, "arrivals": _arrivals, "growth": _growth, "sent": _sent,
+    "count": _count, "age": _age, "time": _time, "arrivals": _arrivals, "growth": _growth, "sent": _sent, "rise": _rise, "tight": _tight, "no_burst": _arrivals, "no_body": _received, "not_long": _age,
     "received": _received, "allocs": _allocs, "few": _few,
 }  # fmt: skip
 
