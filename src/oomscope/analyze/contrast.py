@@ -10,29 +10,34 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import compress
 from typing import Literal
 
 import numpy as np
 import polars as pl
 from scipy.stats import hypergeom, poisson
 
-from oomscope.analyze.traits import ABSENT, Feature, Value, read_traits
+from oomscope.analyze.traits import (
+    ABSENT,
+    MIN_ORDINARY,
+    Columns,
+    Feature,
+    Value,
+    looks,
+    only_running,
+    read_traits,
+)
 from oomscope.report import Distinguishing
 from oomscope.units import format_bytes
 
 ALPHA = 0.01 / 3  # after correction, for each of three looks: one false trait in a hundred incidents
-MIN_ORDINARY = 5  # fewer ordinary requests cannot say what is ordinary
 MIN_SPREAD = 20  # ordinary requests needed to know how often two of them share a value
 RARE_PAIR = 0.1  # with few values in all, sharing one means nothing
 MIN_SHARE = 0.5  # a trait must cover at least half of the suspect requests ...
 MIN_GAP = 0.4  # ... and be this much commoner among them than among the others
 MAX_ORDINARY = 2000  # rows looked at; more add nothing but time
 MAX_SUSPECT = 300
-SURVIVED_FACTOR = 10.0  # times the usual duration ...
-SURVIVED_SHARE = 0.3  # ... and this share of the suspects' age: as long as the bad ones
 LONE_REQUESTS = 3  # up to this many suspects, repetition cannot be tested (see ``_lone``)
 LONE_AGE_FACTOR = 5.0
 LONE_LATER = 3
@@ -76,64 +81,12 @@ def distinguish(
     if suspect.is_empty() or ordinary.height < MIN_ORDINARY or limit < 1:
         return ()
     columns = read_traits(suspect, ordinary)
-    for look in _looks(columns, suspect, ordinary):
+    for look in looks(columns, suspect, ordinary):
         chosen = _smallest_description(_significant(look), limit) or _repeated_ids(look, limit)
         if chosen:
             return tuple(_describe(trait) for trait in chosen)
-    running, rest = _only_running(suspect, ordinary)
+    running, rest = only_running(suspect, ordinary)
     return tuple(_describe(trait) for trait in _lone(read_traits(running, rest), running, rest, limit))
-
-
-Columns = dict[Feature, tuple[Sequence[Value], Sequence[Value]]]
-
-
-def _looks(columns: Columns, suspect: pl.DataFrame, ordinary: pl.DataFrame) -> Iterator[Columns]:
-    """Three ways to draw the line: running and survived bad ones as given, by age alone, only those running."""
-    yield columns
-    running, rest = _only_running(suspect, ordinary)
-    by_age = columns if running is suspect else read_traits(running, rest)
-    survived = _survived(running, rest)
-    if any(survived):
-        yield _with_survivors(by_age, survived)
-    if by_age is not columns:
-        yield by_age
-
-
-def _only_running(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Suspects with an age (in flight), and everything that ended as ordinary."""
-    if "age_s" not in suspect.columns or suspect["age_s"].null_count() in (0, suspect.height):
-        return suspect, ordinary
-    ended = suspect.filter(pl.col("age_s").is_null())
-    return suspect.filter(pl.col("age_s").is_not_null()), pl.concat([ordinary, ended], how="diagonal_relaxed")
-
-
-def _survived(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> list[bool]:
-    """Which completed requests took as long as the suspects have run: bad ones that were survived, not ordinary.
-
-    Chosen by duration alone, never by what they carried, so that the test stays fair. The lower quartile says what is
-    usual, because survived bad requests may be the majority.
-    """
-    nobody = [False] * ordinary.height
-    if "age_s" not in suspect.columns or "duration_ms" not in ordinary.columns:
-        return nobody
-    usual, age = ordinary["duration_ms"].quantile(0.25), suspect["age_s"].median()
-    if usual is None or not isinstance(age, float):
-        return nobody
-    long = (ordinary["duration_ms"] >= max(SURVIVED_FACTOR * usual, SURVIVED_SHARE * age * 1e3)).fill_null(
-        False
-    )
-    return long.to_list() if (~long).sum() >= MIN_ORDINARY else nobody
-
-
-def _with_survivors(columns: Columns, survived: Sequence[bool]) -> Columns:
-    """The same columns with the survived bad requests counted among the suspects."""
-
-    def moved(bad: Sequence[Value], good: Sequence[Value]) -> tuple[Sequence[Value], Sequence[Value]]:
-        return [*bad, *compress(good, survived)], list(compress(good, (not s for s in survived)))
-
-    return (
-        {feature: moved(bad, good) for feature, (bad, good) in columns.items()} if any(survived) else columns
-    )
 
 
 def _thin(table: pl.DataFrame, most: int) -> pl.DataFrame:

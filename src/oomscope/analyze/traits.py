@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import compress
+from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote_plus
 
 import orjson
-
-if TYPE_CHECKING:
-    import polars as pl
+import polars as pl
 
 Kind = Literal["param", "path_id", "client", "user_agent", "format", "body_size"]
 Value = str | None  # None: not known for this request
 ABSENT = "\x00absent"  # known not to be there
 
+MIN_ORDINARY = 5  # fewer ordinary requests cannot say what is ordinary
+SURVIVED_FACTOR = 10.0  # times the usual duration ...
+SURVIVED_SHARE = 0.3  # ... and this share of the suspects' age: as long as the bad ones
 MAX_PARAMS = 64  # of one request
 MAX_FEATURES = 200  # of one endpoint
 MAX_TEXT = 80
@@ -38,9 +40,10 @@ class Feature(NamedTuple):
     name: str
 
 
-def read_traits(
-    suspect: pl.DataFrame, ordinary: pl.DataFrame
-) -> dict[Feature, tuple[Sequence[Value], Sequence[Value]]]:
+Columns = dict[Feature, tuple[Sequence[Value], Sequence[Value]]]
+
+
+def read_traits(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> Columns:
     """Per feature the value of every suspect and of every ordinary request, in row order."""
     bad, good = suspect.to_dicts(), ordinary.to_dicts()
     logs_params = any(row.get("params") for row in (*bad, *good))
@@ -49,6 +52,55 @@ def read_traits(
     features = {feature: None for traits, _ in (*bad_traits, *good_traits) for feature in traits}
     kept = sorted(features, key=lambda f: -sum(f in traits for traits, _ in bad_traits))[:MAX_FEATURES]
     return {f: (_column(f, bad_traits), _column(f, good_traits)) for f in kept}
+
+
+def looks(columns: Columns, suspect: pl.DataFrame, ordinary: pl.DataFrame) -> Iterator[Columns]:
+    """Three ways to draw the line: running and survived bad ones as given, by age alone, only those running."""
+    yield columns
+    running, rest = only_running(suspect, ordinary)
+    by_age = columns if running is suspect else read_traits(running, rest)
+    survived = _survived(running, rest)
+    if any(survived):
+        yield _with_survivors(by_age, survived)
+    if by_age is not columns:
+        yield by_age
+
+
+def only_running(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Suspects with an age (in flight), and everything that ended as ordinary."""
+    if "age_s" not in suspect.columns or suspect["age_s"].null_count() in (0, suspect.height):
+        return suspect, ordinary
+    ended = suspect.filter(pl.col("age_s").is_null())
+    return suspect.filter(pl.col("age_s").is_not_null()), pl.concat([ordinary, ended], how="diagonal_relaxed")
+
+
+def _survived(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> list[bool]:
+    """Which completed requests took as long as the suspects have run: bad ones that were survived, not ordinary.
+
+    Chosen by duration alone, never by what they carried, so that the test stays fair. The lower quartile says what is
+    usual, because survived bad requests may be the majority.
+    """
+    nobody = [False] * ordinary.height
+    if "age_s" not in suspect.columns or "duration_ms" not in ordinary.columns:
+        return nobody
+    usual, age = ordinary["duration_ms"].quantile(0.25), suspect["age_s"].median()
+    if usual is None or not isinstance(age, float):
+        return nobody
+    long = (ordinary["duration_ms"] >= max(SURVIVED_FACTOR * usual, SURVIVED_SHARE * age * 1e3)).fill_null(
+        False
+    )
+    return long.to_list() if (~long).sum() >= MIN_ORDINARY else nobody
+
+
+def _with_survivors(columns: Columns, survived: Sequence[bool]) -> Columns:
+    """The same columns with the survived bad requests counted among the suspects."""
+
+    def moved(bad: Sequence[Value], good: Sequence[Value]) -> tuple[Sequence[Value], Sequence[Value]]:
+        return [*bad, *compress(good, survived)], list(compress(good, (not s for s in survived)))
+
+    return (
+        {feature: moved(bad, good) for feature, (bad, good) in columns.items()} if any(survived) else columns
+    )
 
 
 def _column(feature: Feature, rows: Sequence[tuple[dict[Feature, str], bool]]) -> list[Value]:
