@@ -1,0 +1,266 @@
+"""ALB rows straight from the bucket: lists just the five-minute files that can hold the window, and reads those.
+
+Needs, read-only: s3:ListBucket and s3:GetObject on the log bucket.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oomscope.alb.read import parse_alb_report
+from oomscope.errors import SourceError
+from oomscope.facts import Gap, Query, Target, Window
+from oomscope.sources.aws_common import AwsAccess, source_error
+from oomscope.sources.bounded import FileInput
+from oomscope.sources.interface import Fragment
+from oomscope.sources.limiter import limiter
+from oomscope.sources.live import gap_of
+from oomscope.units import format_bytes, iso
+
+if TYPE_CHECKING:
+    from oomscope.sources.interface import Context
+
+FILE_SPAN = timedelta(minutes=5)
+DELIVERY = timedelta(minutes=10)  # how late a file may come, and how far past the window its end may lie
+_KEY = re.compile(r"[^/]*_elasticloadbalancing_[^/_]+_app\.([^/_]+)_(\d{8}T\d{4})Z_[^/]*\.log(?:\.gz)?")
+_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+_COPY = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """One object: its key, the end of its five minutes, its size in bytes (compressed)."""
+
+    key: str
+    end: datetime
+    size: int
+
+
+@dataclass(frozen=True)
+class AlbS3Source:
+    """A bucket with ALB logs. ``load_balancer``: ARN, ``app/name/id`` or name; None reads all of the region's."""
+
+    access: AwsAccess
+    bucket: str
+    prefix: str = ""
+    load_balancer: str | None = None
+    max_files: int = 2_000
+    max_bytes: int = 2 * 10**9
+    max_keys: int = 100_000
+    workers: int = 8
+    rate: float = 50.0
+    now: datetime | None = None
+    name: str = "alb_s3"
+
+    def collect(self, target: Target, window: Window, ctx: Context) -> Fragment:
+        """All rows of the window. Raises SourceError when the bucket cannot be listed."""
+        client = self.access.client("s3", pool=self.workers)
+        files = sorted(self._list(client, window, ctx), key=lambda file: (file.end, file.key))
+        taken, gaps = self._bounded(files, window)
+        gaps += self._missing(files, window)
+        with tempfile.TemporaryDirectory(prefix="oomscope-alb-") as folder:
+            inputs, trouble = self._download(client, taken, Path(folder), window, ctx)
+            ctx.progress(f"reading {len(inputs)} ALB files")
+            frame, stats = parse_alb_report(inputs, window=window)
+        gaps += trouble
+        if stats.damaged:
+            detail = f"{stats.damaged:,} damaged lines, the first is {stats.first_damaged}"
+            gaps.append(Gap("alb", "unparsable", detail, window=window))
+        if taken and not frame.height and not gaps:
+            gaps.append(Gap("alb", "no_data", f"{len(taken)} files hold no row of the window", window=window))
+        query = Query(
+            source="alb",
+            text=f"s3://{self.bucket}/{self.prefix} {self.load_balancer or 'every load balancer'}: {len(inputs)} files",
+            window=window,
+            rows=frame.height,
+            bytes_read=sum(file.size for file in taken),
+        )
+        return Fragment(
+            window=window,
+            accesses=frame,
+            gaps=gaps,
+            queries=[query],
+            sources=("alb",) if frame.height else (),
+        )
+
+    # ------------------------------------------------------------------------------------------------ listing
+
+    def _list(self, client: Any, window: Window, ctx: Context) -> Iterator[LogFile]:
+        """Files whose end lies in (start, end + 10 min], from the folders of every day they can have been put in."""
+        region = self.access.region or client.meta.region_name
+        accounts = [self.access.account] if self.access.account else self._accounts(client)
+        for account in accounts:
+            for day in days(window):
+                folder = f"{self._root()}AWSLogs/{account}/elasticloadbalancing/{region}/{day:%Y/%m/%d}/"
+                stem = f"{folder}{account}_elasticloadbalancing_{region}_app.{lb_part(self.load_balancer)}"
+                yield from self._list_day(client, stem, window, ctx)
+
+    def _list_day(self, client: Any, stem: str, window: Window, ctx: Context) -> Iterator[LogFile]:
+        asked: dict[str, Any] = {"Bucket": self.bucket, "Prefix": stem}
+        if stem.endswith(
+            "_"
+        ):  # the id is known, so keys are in order of time and the earlier ones can be skipped
+            asked["StartAfter"] = f"{stem}{window.start:%Y%m%dT%H%M}"
+        seen = 0
+        while True:
+            limiter(self.access.account, self.access.region, "s3", self.rate).wait(ctx.cancelled)
+            page = self._call(client.list_objects_v2, "list the log files", "s3:ListBucket", **asked)
+            for found in page.get("Contents", []):
+                file = log_file(found["Key"], int(found.get("Size", 0)))
+                if file and window.start < file.end <= window.end + DELIVERY:
+                    yield file
+                elif file and stem.endswith("_") and file.end > window.end + DELIVERY:
+                    return
+            seen += page.get("KeyCount", 0)
+            following = page.get("NextContinuationToken")
+            if not following or seen >= self.max_keys or ctx.cancelled() or ctx.seconds_left() == 0:
+                return
+            asked["ContinuationToken"] = following
+
+    def _accounts(self, client: Any) -> list[str]:
+        root = f"{self._root()}AWSLogs/"
+        page = self._call(
+            client.list_objects_v2,
+            "list accounts",
+            "s3:ListBucket",
+            Bucket=self.bucket,
+            Prefix=root,
+            Delimiter="/",
+        )
+        names = [found["Prefix"][len(root) :].strip("/") for found in page.get("CommonPrefixes", [])]
+        return [name for name in names if re.fullmatch(r"\d{12}", name)]
+
+    def _root(self) -> str:
+        inner = self.prefix.strip("/")
+        return f"{inner}/" if inner else ""
+
+    def _bounded(self, files: list[LogFile], window: Window) -> tuple[list[LogFile], list[Gap]]:
+        taken, total = list[LogFile](), 0
+        for file in files:
+            if len(taken) >= self.max_files or total + file.size > self.max_bytes:
+                detail = f"{len(files)} files, {format_bytes(sum(f.size for f in files))}: read the first {len(taken)}"
+                fix = "a shorter window, one load balancer, or an Athena table"
+                return taken, [Gap("alb", "cut", detail, window=window, fix=fix)]
+            taken.append(file)
+            total += file.size
+        return taken, []
+
+    def _missing(self, files: list[LogFile], window: Window) -> list[Gap]:
+        """Logs come late: within minutes of the incident their absence says nothing."""
+        now = self.now or datetime.now(UTC)
+        last = five_minutes_after(window.end)
+        if max((file.end for file in files), default=window.start) < last and now < last + DELIVERY:
+            detail = f"the file of the five minutes to {iso(last)} is not delivered yet"
+            return [
+                Gap("alb", "not_yet", detail, window=window, fix=f"run again after {iso(last + DELIVERY)}")
+            ]
+        if not files:
+            fix = "check bucket, prefix, load balancer, and that its access logs are switched on"
+            detail = f"no log file of the window in s3://{self.bucket}/{self._root()}"
+            return [Gap("alb", "no_data", detail, window=window, fix=fix)]
+        return []
+
+    # ----------------------------------------------------------------------------------------------- download
+
+    def _download(
+        self, client: Any, files: list[LogFile], folder: Path, window: Window, ctx: Context
+    ) -> tuple[list[FileInput], list[Gap]]:
+        """The files that could be fetched, in order, and a gap for what could not."""
+        stop = threading.Event()
+        try:
+            with ThreadPoolExecutor(self.workers) as pool:
+                jobs = [
+                    pool.submit(self._fetch, client, file, folder / f"{number:05d}", ctx, stop)
+                    for number, file in enumerate(files)
+                ]
+                results = [job.result() for job in jobs]
+        finally:
+            stop.set()  # Ctrl-C: the others give up at their next block
+        inputs = [one for one in results if isinstance(one, FileInput)]
+        errors = [one for one in results if isinstance(one, SourceError)]
+        if not errors:
+            return inputs, []
+        return inputs, [gap_of(errors[0], "alb", what=f"{len(errors)} of {len(files)} files", window=window)]
+
+    def _fetch(
+        self, client: Any, file: LogFile, path: Path, ctx: Context, stop: threading.Event
+    ) -> FileInput | SourceError:
+        limiter(self.access.account, self.access.region, "s3", self.rate).wait(ctx.cancelled)
+        try:
+            if stop.is_set() or ctx.cancelled() or ctx.seconds_left() == 0:
+                raise SourceError("timed_out", "no time left to fetch it")
+            found = self._call(
+                client.get_object, f"read {file.key}", "s3:GetObject", Bucket=self.bucket, Key=file.key
+            )
+            self._save(found["Body"], path, file)
+        except SourceError as error:
+            return error
+        return FileInput(path=path, label=file.key.rpartition("/")[2], size=file.size)
+
+    def _save(self, body: Any, path: Path, file: LogFile) -> None:
+        from botocore.exceptions import BotoCoreError
+
+        left = min(max(file.size, 1), self.max_bytes)
+        try:
+            with path.open("wb") as out:
+                while left > 0 and (block := body.read(min(_COPY, left))):
+                    out.write(block)
+                    left -= len(block)
+        except BotoCoreError as error:
+            raise source_error(error, f"read {file.key}") from error
+
+    def _call(self, action: Any, what: str, permission: str, **asked: Any) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return action(**asked)
+        except (ClientError, BotoCoreError) as error:
+            if "PermanentRedirect" in str(error) or "IllegalLocationConstraint" in str(error):
+                detail = f"{what}: bucket {self.bucket} is in another region"
+                raise SourceError("no_data", detail, fix="set aws.region to the bucket's") from error
+            raise source_error(error, what, permission=f"{permission} on bucket {self.bucket}") from error
+
+
+def days(window: Window) -> list[date]:
+    """Folders to look in: a file goes into that of the day it is delivered, so one from 23:55 lies in the next."""
+    last = (window.end + DELIVERY + DELIVERY).date()
+    return [window.start.date() + timedelta(days=n) for n in range((last - window.start.date()).days + 1)]
+
+
+def lb_part(load_balancer: str | None) -> str:
+    """``name.id_`` in keys for an ARN or ``app/name/id``; ``name.`` for a name alone; nothing for None."""
+    if not load_balancer:
+        return ""
+    parts = load_balancer.rpartition("loadbalancer/")[2].split("/")
+    parts = parts[1:] if parts[0] == "app" and len(parts) > 1 else parts
+    if len(parts) > 2 or not all(_NAME.fullmatch(part) for part in parts):
+        raise SourceError(
+            "no_data", f"not a load balancer: {load_balancer!r}", fix="give app/NAME/ID or its ARN"
+        )
+    return f"{parts[0]}.{parts[1]}_" if len(parts) == 2 else f"{parts[0]}."
+
+
+def log_file(key: str, size: int) -> LogFile | None:
+    """The file an object is, by its name; None for what is no ALB log (NLB logs, test files)."""
+    match = _KEY.fullmatch(key.rpartition("/")[2])
+    if not match:
+        return None
+    try:
+        end = datetime.strptime(match[2], "%Y%m%dT%H%M").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return LogFile(key, end, size)
+
+
+def five_minutes_after(at: datetime) -> datetime:
+    """End of the five minutes that ``at`` lies in."""
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return epoch + -((epoch - at) // FILE_SPAN) * FILE_SPAN
