@@ -304,6 +304,17 @@ def test_equal_values_stay_equal_across_sources() -> None:
     assert clean.requests["query"][0] == clean.accesses["query"][0] != "id=123456"
 
 
+def test_streams_keep_the_key_that_tables_refer_to() -> None:
+    key = "jane@example.com/key=prod/app.log"
+    bundle = replace(
+        a_bundle(),
+        requests=table("requests", [{"stream": key}]),
+        streams=(LogStream(key, key, also_in=(key,)),),
+    )
+    clean = redacted(bundle, Redactor())
+    assert clean.streams[0].stream == clean.requests["stream"][0] == key
+
+
 def test_numbers_beyond_64_bits_and_half_characters_can_be_saved(tmp_path: Path) -> None:
     odd = replace(a_bundle(), oom_kills=(OomKill(10**30, "a\ud800", None),))
     save(redacted(odd, Redactor()), tmp_path / "b")

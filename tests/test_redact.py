@@ -198,6 +198,22 @@ def test_columns_are_mapped_once_for_each_text() -> None:
     assert changed["query"].to_list()[1:] == [None, changed["query"][0], "b=1"]
 
 
+@given(
+    st.lists(
+        st.sampled_from(["a=open", "b=x-y", "word", '{"a"=>"open"', '"b": ["x", "y"]', "n=1", 'c:"cut']),
+        max_size=4,
+    )
+)
+def test_learning_a_column_overlooks_no_word(pieces: list[str]) -> None:
+    for joint in ("&", ";", ", "):
+        text = joint.join(pieces)
+        for name in ("learn_query", "learn_params"):
+            direct, by_column = Redactor(), Redactor()
+            getattr(direct, name)(text)
+            redact.learn_column(pl.DataFrame({"x": [text]}), "x", getattr(by_column, name))
+            assert by_column._words == direct._words
+
+
 @pytest.mark.parametrize(
     ("ip", "shown"),
     [

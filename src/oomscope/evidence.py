@@ -134,6 +134,11 @@ def redacted(bundle: Bundle, redactor: redact.Redactor) -> Bundle:
     return replace(bundle, **tables, **facts, redacted=not redactor.show_params)
 
 
+_KEYS = frozenset(
+    ("stream", "source", "also_in")
+)  # tables refer to these; they must stay the same on both sides
+
+
 def _scrubbed(value: Any) -> Any:
     """A fact with ``scrub`` applied to every text in it. As deep as the record types are, never as the data is."""
     if isinstance(value, str):
@@ -141,7 +146,7 @@ def _scrubbed(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_scrubbed, value))
     if is_dataclass(value) and not isinstance(value, type):
-        old = {f.name: getattr(value, f.name) for f in fields(value)}
+        old = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in _KEYS}
         new = {name: scrubbed for name, item in old.items() if (scrubbed := _scrubbed(item)) != item}
         return replace(value, **new) if new else value
     if isinstance(value, int) and not -(2**63) <= value < 2**63:

@@ -74,10 +74,9 @@ def scrub(text: str) -> str:
 def _settled(change: Callable[[str], str], text: str) -> str:
     """``change`` until nothing changes: what a replacement leaves behind may itself look like something to replace."""
     for _ in range(_MAX_PASSES):
-        new = _clean(change(text))
-        if new == text:
+        text, before = _clean(change(text)), text
+        if text == before:
             break
-        text = new
     return text
 
 
@@ -112,6 +111,7 @@ def is_secret_name(name: str) -> bool:
 
 _TOKEN = re.compile(_MARK)
 _WORD = re.compile(r"[a-z][a-z_-]{0,11}")
+_WORD_VALUE = r'(?:^|[=&;\[,{"\s])[a-z][a-z_-]{0,11}(?:$|[&;"])'  # for Polars; finds more rather than less
 _KEPT = frozenset(("", "true", "false", "null", "nil", "True", "False"))
 _PERSONAL = re.compile(
     r"(?:^|[_\[.-])(?:name|user|username|login|nick|first|last|given|family|surname|mail|email|phone|tel|mobile|city|town"
@@ -338,8 +338,9 @@ def map_column(table: pl.DataFrame, column: str, change: Callable[[str], str]) -
 
 
 def learn_column(table: pl.DataFrame, column: str, learn: Callable[[str], None]) -> None:
-    """Let a redactor see every different text of a column."""
-    for text in table.get_column(column).drop_nulls().unique().to_list():
+    """Let a redactor see every different text of a column that may hold a word for a value."""
+    texts = table.get_column(column).drop_nulls()
+    for text in texts.filter(texts.str.contains(_WORD_VALUE)).unique().to_list():
         learn(text)
 
 
@@ -376,8 +377,6 @@ def printable(text: str, limit: int = 200) -> str:
 
     White space of every kind becomes a blank, any other unsafe character U+FFFD.
     """
-    if limit < 1:
-        return ""
     if len(text) > 4 * limit + 64:  # bounded work; the middle falls away below in any case
         text = text[: 2 * limit] + text[-2 * limit :]
     if not (text.isascii() and text.isprintable()):
@@ -395,6 +394,6 @@ def _shortened(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     if limit < 8:
-        return text[: limit - 1] + "…"
+        return (text[: limit - 1] + "…")[:limit]
     tail = (limit - 1) // 3
     return f"{text[: limit - 1 - tail]}…{text[-tail:]}"
