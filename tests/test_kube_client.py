@@ -138,3 +138,18 @@ def test_tls_server_name_is_refused_clearly(tmp_path: Path) -> None:
     path = kubeconfig(tmp_path, "https://127.0.0.1:1", **{"tls-server-name": "x"})
     with pytest.raises(UsageError, match="tls-server-name"):
         connect(kubeconfig=str(path))
+
+
+def test_a_rotated_token_file_is_read_again(tmp_path: Path, state: KubeState) -> None:
+    token = tmp_path / "token"
+    token.write_text("good")
+    with kube_server(state) as url:
+        path = kubeconfig(tmp_path, url)
+        content = yaml.safe_load(path.read_text())
+        content["users"][0]["user"] = {"tokenFile": "token"}
+        path.write_text(yaml.safe_dump(content))
+        reader = connect(kubeconfig=str(path), timeout_s=1.0)
+        assert reader.get_pod("shop", "db-0")
+        state.token = "rotated"
+        token.write_text("rotated")
+        assert reader.get_pod("shop", "db-0")
