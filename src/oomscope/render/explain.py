@@ -106,8 +106,7 @@ def measure(finding: Finding) -> str:
 
 
 def _evidence(ref: EvidenceRef, width: int) -> Lines:
-    place = ": ".join(clean(part, 200) for part in (ref.source, ref.ref) if part)
-    lines = paragraph(place, width, indent=9, look=DIM)
+    lines = paragraph(view.place_of(ref), width, indent=9, look=DIM)
     return lines + paragraph(clean(ref.raw, 1000), width, indent=11, most=4) if ref.raw else lines
 
 

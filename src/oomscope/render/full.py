@@ -92,8 +92,9 @@ def _verdict(report: Report, style: Style) -> Lines:
     for conflict in kill.conflicts:
         lines += labelled("  but", clean(conflict, 600), width, indent=13)
     for ref in kill.evidence:
-        place = " ".join(part for part in (ref.source, ref.ref) if part)
-        lines += labelled("  seen in", clean(f"{place}: {ref.raw or ''}", 1000), width, indent=13, most=4)
+        lines += labelled(
+            "  seen in", f"{view.place_of(ref)}: {clean(ref.raw or '', 800)}", width, indent=13, most=4
+        )
     return _section("VERDICT", lines)
 
 
@@ -168,7 +169,7 @@ def _endpoints(report: Report, style: Style) -> Lines:
 
 def _endpoint_cells(row: Row, *, wide: bool) -> tuple[str, ...]:
     cells = (
-        view.name(fields.text(row, "endpoint") or "-"),
+        view.endpoint_name(row),
         view.whole(row, "open"),
         view.decimal(row, "expected"),
         view.percent(row, "share"),
@@ -233,7 +234,7 @@ def _actions(report: Report, style: Style) -> Lines:
     lines: Lines = []
     for when in ("now", "investigate", "later"):
         for action in (one for one in report.actions if one.when == when):
-            lines += labelled(f"  {when}", clean(action.text, 900), style.width, indent=15)
+            lines += labelled(f"  {when}", view.capital(clean(action.text, 900)), style.width, indent=15)
             lines += [
                 Text(" " * 15 + line) for line in text.command_lines(action.command or "", style.width - 15)
             ]

@@ -59,6 +59,7 @@ def _template() -> Template:
         "seconds": format_seconds,
         "size": format_bytes,
         "thousands": lambda number: f"{number:,}",
+        "capital": view.capital,
         "words": lambda parts: " ".join(part for part in parts if part),
     }
     return environment.get_template("report.html.j2")
@@ -170,7 +171,8 @@ def _endpoint(row: Row, suspects: set[str]) -> dict[str, Any]:
     """One row of the endpoint table: numbers to sort by, and how they read."""
     memory, samples = fields.number(row, "memory_bytes"), fields.count(row, "memory_n")
     return {
-        "name": fields.text(row, "endpoint") or "-",
+        "name": view.endpoint_name(row),
+        "detail": fields.text(row, "endpoint") if fields.text(row, "path_pattern") else "",
         "suspect": fields.text(row, "endpoint") in suspects,
         "open": fields.number(row, "open"),
         "open_text": view.whole(row, "open"),
@@ -209,6 +211,7 @@ def _words(style: Style, report: Report) -> dict[str, Any]:
         "word_of": view.hypothesis_word,
         "pattern_of": lambda one: words.PATTERNS[one.pattern],
         "source_name": view.source_name,
+        "place_of": view.place_of,
         "measure": measure,
     }
 

@@ -67,6 +67,8 @@ def _impact(report: Report) -> list[str]:
     lines = ["### Impact", "", f"- Lost: {md(view.lost(report))}"]
     hit = [f"{code(fields.text(row, 'endpoint'))} ({view.whole(row, 'count')})"
            for row in fields.rows(report.impact, "by_endpoint")[:10]]  # fmt: skip
+    if clients := fields.count(report.impact, "clients"):
+        lines.append(f"- Clients: {clients:,}")
     return [*lines, f"- Hit: {', '.join(hit)}"] if hit else lines
 
 
@@ -101,8 +103,7 @@ def _evidence(report: Report, style: Style) -> list[str]:
     lines = ["### Evidence Summary", ""] + [f"- {label}: {value}" for label, value in facts if value]
     lines += [f"- Against the verdict: {md(conflict)}" for conflict in kill.conflicts]
     for ref in kill.evidence[:6]:
-        place = " ".join(part for part in (ref.source, ref.ref) if part)
-        lines.append(f"- Seen in {md(place)}" + (f": {code(ref.raw, 500)}" if ref.raw else ""))
+        lines.append(f"- Seen in {md(view.place_of(ref))}" + (f": {code(ref.raw, 500)}" if ref.raw else ""))
     return lines
 
 
@@ -141,13 +142,18 @@ def _suspects_first(report: Report) -> list[Row]:
 def _endpoint(row: Row, report: Report, style: Style) -> list[str]:
     first, last = fields.when(row, "first_at"), fields.when(row, "last_at")
     return [
-        f"- Endpoint: {code(fields.text(row, 'endpoint') or '?')}",
+        f"- Endpoint: {code(_named(row))}",
         f"  - Count: {view.whole(row, 'open')} open at the kill, {view.decimal(row, 'expected')} expected by chance; "
         f"{view.whole(row, 'count')} in the window",
         f"  - Time range: {_range(first, last)}",
         f"  - Request payload: {_sizes(row, 'received')}",
         f"  - Response payload: {_sizes(row, 'sent')}",
     ]
+
+
+def _named(row: Row) -> str:
+    path, endpoint = view.endpoint_name(row), fields.text(row, "endpoint")
+    return path if path == endpoint or not endpoint else f"{path} ({endpoint})"
 
 
 def _range(first: datetime | None, last: datetime | None) -> str:
@@ -244,7 +250,7 @@ def _actions(report: Report) -> list[str]:
 def _steps(actions: Iterable[Action]) -> list[str]:
     lines = []
     for action in actions:
-        lines.append(f"  - {md(action.text)}")
+        lines.append(f"  - {md(view.capital(action.text))}")
         if action.command:
             lines.append(f"    {code(action.command, 2000)}")
     return lines

@@ -147,7 +147,7 @@ def _do_now(report: Report) -> list[Block]:
         return []
     lines = ["*Do now*  (nothing has been changed)"]
     for number, action in enumerate(now, 1):
-        lines.append(f"{number}. {mrkdwn(action.text, 500)}")
+        lines.append(f"{number}. {mrkdwn(view.capital(action.text), 500)}")
         if action.command:
             lines.append(code(action.command, 800))
     return [_section("\n".join(lines))]

@@ -35,16 +35,24 @@ WIDE = 110
 class Room:
     """How many lines each elastic zone may take."""
 
+    head: int  # of the sentence about the kill
     why: int
     do: int
     also: int
     unseen: int
 
 
+# From roomy to tight; the first that fits the screen is taken.
 ROOMS = (
-    Room(4, 6, 3, 2), Room(4, 6, 3, 1), Room(3, 5, 3, 1), Room(3, 5, 2, 1), Room(3, 4, 1, 1), Room(2, 2, 1, 1),
-    Room(1, 1, 1, 1),
-)  # fmt: skip
+    Room(2, 4, 6, 3, 2),
+    Room(2, 4, 6, 2, 1),
+    Room(0, 4, 6, 2, 1),
+    Room(0, 3, 6, 2, 1),
+    Room(0, 3, 6, 1, 1),
+    Room(0, 2, 5, 1, 1),
+    Room(0, 2, 3, 1, 1),
+    Room(0, 1, 1, 1, 1),
+)
 
 
 def render_text(report: Report, style: Style) -> str:
@@ -65,7 +73,7 @@ def render_text(report: Report, style: Style) -> str:
 def _narrow(report: Report, style: Style, room: Room) -> Lines:
     width = style.width
     zones = [
-        header(report, style, width),
+        header(report, style, width, room.head),
         cause(report, width, room.why),
         memory(report, width),
         labelled("LOST", view.lost(report), width, most=2),
@@ -90,7 +98,9 @@ def _wide(report: Report, style: Style, room: Room) -> Lines:
     right = _stack([in_flight(report, right_width, 8), also(report, right_width, 4)])
     body = beside(left, right, left_width, right_width)
     below = unseen(report, style, style.width, room.unseen)
-    return _stack([header(report, style, style.width), body, below, [_footer(report, style.width)]])
+    return _stack(
+        [header(report, style, style.width, room.head), body, below, [_footer(report, style.width)]]
+    )
 
 
 def _stack(zones: list[Lines]) -> Lines:
@@ -102,8 +112,8 @@ def _stack(zones: list[Lines]) -> Lines:
     return out
 
 
-def header(report: Report, style: Style, width: int) -> Lines:
-    """What died, when, is it still happening. One or two lines, three when the kill needs its sentence."""
+def header(report: Report, style: Style, width: int, most: int = 2) -> Lines:
+    """What died, when, is it still happening; with ``most`` lines about how the kill is known."""
     word, place = view.verdict_word(report.kill), view.where(report)
     container = f"container {view.name(report.target.container)}" if report.target.container else ""
     killed = report.kill.killed_at
@@ -114,13 +124,17 @@ def header(report: Report, style: Style, width: int) -> Lines:
         note = ""
     room = max(12, width - cell_len(word + note + time) - 4)
     look = SUSPECT if report.kill.verdict.startswith("oom") else HEAD
-    first = Text.assemble((word, look), "  ", (clip(place, room, middle=True), HEAD), note, "  ", time)
-    second = " · ".join(
-        part for part in ("" if note else clip(container, 40), view.recurrence(report, style)) if part
-    )
-    lines = [first, *(Text(line) for line in wrap(second, width, 2) if line)]
-    if not view.recurrence(report, style) and view.answer(report).form in ("cause", "abstain"):
-        lines += [Text(line) for line in wrap(clean(report.kill.statement, 400), width, 2) if line]
+    lines = [Text.assemble((word, look), "  ", (clip(place, room, middle=True), HEAD), note, "  ", time)]
+    again, statement = view.recurrence(report, style), clean(report.kill.statement, 400)
+    if view.answer(report).form not in ("cause", "abstain"):
+        statement = ""  # it is the answer itself
+    named = note or (most and not again and report.target.container and report.target.container in statement)
+    second = " · ".join(part for part in (again, "" if named else clip(container, 40)) if part)
+    if again and cell_len(second) > width:
+        second = again
+    lines += [Text(line) for line in wrap(second, width, 2) if line]
+    if statement and most and not again:
+        lines += [Text(line) for line in wrap(statement, width, most)]
     return lines
 
 
@@ -163,7 +177,7 @@ def _best_points(report: Report, width: int, most: int) -> Lines:
     if one is None or most <= 0:
         return []
     ranked = sorted(one.for_, key=lambda point: -abs(point.weight))
-    fresh = [clean(point.text, 300) for point in ranked if point.text and point.text not in one.statement]
+    fresh = [view.brief(clean(point.text, 300), one) for point in ranked if point.text not in one.statement]
     return [Text("  + " + clip(text, width - 4)) for text in fresh[:most]]
 
 
@@ -204,11 +218,13 @@ def do_now(report: Report, width: int, most: int) -> Lines:
     share = max(1, most // len(now))
     for number, action in enumerate(now, 1):
         spare = most - len(lines) if number == len(now) else share
-        lines += _action(action, number, width, max(1, spare))
+        lines += _action(
+            action, view.brief(clean(action.text, 600), view.lead(report)), number, width, max(1, spare)
+        )
     return lines
 
 
-def _action(action: Action, number: int, width: int, most: int) -> Lines:
+def _action(action: Action, said: str, number: int, width: int, most: int) -> Lines:
     label = pad("DO NOW", 8) if number == 1 else " " * 8
     command = command_lines(action.command or "", width - 11)
     if command and len(command) + 1 > most:
@@ -216,7 +232,7 @@ def _action(action: Action, number: int, width: int, most: int) -> Lines:
         hint = " (command: --full)"
     else:
         hint = ""
-    text = wrap(clean(action.text, 600) + hint, width - 11, max(1, most - len(command)))
+    text = wrap(said + hint, width - 11, max(1, most - len(command)))
     first = Text.assemble((label, HEAD), f"{number}. {text[0]}")
     return [first, *(Text(" " * 11 + line) for line in [*text[1:], *command])]
 
@@ -234,8 +250,10 @@ def also(report: Report, width: int, most: int) -> Lines:
     others = view.others(report)
     rows = []
     for one in others[:most]:
-        who = view.suspect_name(one.suspect, one.pattern)
-        rows.append((f"[{clip(view.name(one.id), 6)}]", who, view.hypothesis_word(one), view.reason_for(one)))
+        reason = view.brief(view.reason_for(one), one)
+        rows.append(
+            (f"[{clip(view.name(one.id), 6)}]", view.short_name(one), view.hypothesis_word(one), reason)
+        )
     lines = []
     who_width = min(30, width // 3, max([cell_len(row[1]) for row in rows], default=0))
     for number, (tag, who, word, reason) in enumerate(rows):

@@ -32,8 +32,8 @@ from typing import Any
 from oomscope.render import fields
 from oomscope.render.escape import clean
 from oomscope.render.style import Style
-from oomscope.render.words import PATTERNS, REASONS, SOURCES, VERDICTS, status_word
-from oomscope.report import GapDoc, Hypothesis, Kill, Report, Suspect
+from oomscope.render.words import PATTERNS, REASONS, SHORT, SOURCES, VERDICTS, status_word
+from oomscope.report import EvidenceRef, GapDoc, Hypothesis, Kill, Report, Suspect
 from oomscope.units import format_bytes, format_seconds
 
 LONGEST_NAME = 300
@@ -135,8 +135,6 @@ def lost(report: Report) -> str:
         parts.append(f"{bad:,} ALB 502" + ("" if bad == 1 else "s"))
     if (down := fields.number(impact, "down_s")) is not None:
         parts.append(f"{format_seconds(down)} down")
-    if clients := fields.count(impact, "clients"):
-        parts.append(plural(clients, "client"))
     return ", ".join(parts)
 
 
@@ -163,8 +161,17 @@ def _requests_lost(report: Report) -> str:
 
 
 def source_name(source: str) -> str:
-    """A source as people call it."""
+    """A source as people call it; a container id by its first twelve digits."""
+    if len(source) == 64 and source.isalnum():
+        return f"log of container {name(source[:12])}"
     return SOURCES.get(source) or name(source)
+
+
+def place_of(ref: EvidenceRef) -> str:
+    """Where a piece of evidence is: source and place in it."""
+    return ", ".join(
+        part for part in (source_name(ref.source), clean(ref.ref, 200) if ref.ref else "") if part
+    )
 
 
 def gap_line(gap: GapDoc, style: Style) -> str:
@@ -211,24 +218,36 @@ def answer(report: Report) -> Answer:
 
 def _cause(one: Hypothesis, report: Report, settle: str) -> Answer:
     also = [name(other) for other in one.suspect.also]
-    twins = (
-        f"Cannot be told apart from {', '.join(also[:3])}"
-        + (f" and {len(also) - 3} more." if len(also) > 3 else "."),
-    )
+    more = f" and {len(also) - 3} more." if len(also) > 3 else "."
+    twins = (f"Cannot be told apart from {', '.join(also[:3])}{more}",) if also else ()
     return Answer(
         "cause",
-        "LIKELY CAUSE",
+        "LIKELY CAUSE" if report.cause.strength in ("strong", "moderate") else "POSSIBLE CAUSE",
         strength=report.cause.strength,
         hypothesis=name(one.id),
         suspect=suspect_name(one.suspect, one.pattern),
         detail=suspect_detail(one.suspect),
-        sentences=(clean(one.statement, 900), *(twins if also else ())),
+        sentences=(_sentence(brief(clean(one.statement, 900), one)), *twins),
         settle=settle,
     )
 
 
+def brief(text: str, one: Hypothesis | None) -> str:
+    """``text`` with one name of the suspect instead of two, or "it" where it begins with it: they stand above."""
+    if one is None or one.suspect.kind == "none":
+        return text
+    who, detail = suspect_name(one.suspect), suspect_detail(one.suspect)
+    text = text.replace(f"{who} ({detail})", who) if detail else text
+    return f"it{text[len(who) :]}" if text.startswith(who) else text
+
+
+def short_name(one: Hypothesis) -> str:
+    """The suspect, or the pattern in two or three words."""
+    return SHORT[one.pattern] if one.suspect.kind == "none" else suspect_name(one.suspect)
+
+
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if not text or text.endswith((".", "!", "?")) else ".")
+    return capital(text) + ("" if not text or text.endswith((".", "!", "?")) else ".")
 
 
 def last_sample(report: Report) -> str:
@@ -332,12 +351,27 @@ def coverage_line(coverage: fields.Row) -> str:
 
 
 def stream_line(stream: fields.Row) -> str:
-    """One log: its name, its shape, how much was understood, and why it cannot show requests in flight."""
-    said = f"{name(fields.text(stream, 'stream'))} ({name(fields.text(stream, 'shape')) or 'unknown shape'})"
+    """One log: whose it is, its shape, how much was understood, and why it cannot show requests in flight."""
+    who = fields.text(stream, "pod") or fields.text(stream, "stream")
+    said = f"{source_name(who)} ({name(fields.text(stream, 'shape')) or 'unknown shape'})"
+    if stream.get("dead") is True:
+        said += ", the one that died"
     if counted := coverage_line(stream):
         said += f": {counted}"
-    why = fields.text(stream, "why")
-    return said + (f"; {clean(why, 300)}" if why else "")
+    why, fix = fields.text(stream, "why"), fields.text(stream, "fix")
+    said += f"; {clean(why, 300)}" if why else ""
+    return said + (f"; fix: {clean(fix, 300)}" if fix else "")
+
+
+def endpoint_name(row: fields.Row) -> str:
+    """``GET /path`` of a row of the endpoint table, else its controller and action."""
+    path = " ".join(part for part in (fields.text(row, "method"), fields.text(row, "path_pattern")) if part)
+    return name(path or fields.text(row, "endpoint") or "-")
+
+
+def capital(text: str) -> str:
+    """The text with its first letter large."""
+    return text[:1].upper() + text[1:]
 
 
 def kill_row(row: fields.Row, style: Style) -> dict[str, str]:

@@ -40,6 +40,18 @@ PATTERNS = {
     "process_growth": "Process grows, no one request to blame",
     "not_oom": "Not an OOM kill",
 }
+SHORT = {
+    "large_response": "large responses",
+    "large_payload": "large payload",
+    "memory_leak": "memory leak",
+    "concurrent_spike": "request spike",
+    "runaway_request": "runaway request",
+    "background_job": "background job",
+    "undersized_limit": "limit too small",
+    "node_pressure": "node pressure",
+    "process_growth": "process growth",
+    "not_oom": "not an OOM kill",
+}
 REASONS = {
     "off": "not given",
     "denied": "access denied",
