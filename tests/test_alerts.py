@@ -167,6 +167,8 @@ def test_an_alert_on_the_oom_counter_is_a_claim() -> None:
     (point,) = parse_alert(grafana(claim)).points
     assert (point.metric, point.pod, point.at) == ("oom_events_alert", LABELS["pod"], AT)
     assert parse_alert(grafana(alert())).points == ()
+    (reason,) = parse_alert(grafana(alert({**LABELS, "reason": "OOMKilled"}))).points
+    assert (reason.metric, reason.reason) == ("last_terminated_reason", "OOMKilled")
 
 
 # ------------------------------------------------------------------------------------------------------ pasted text

@@ -377,6 +377,23 @@ def test_pod_gone_state_metrics_tell_every_distinct_death() -> None:
     ]  # fmt: skip
 
 
+def test_an_undated_reason_goes_to_the_newest_end_another_source_dates() -> None:
+    reason = SeriesPoint("last_terminated_reason", AT + seconds(60), 1, "shop", "web-1", "rails", "OOMKilled")
+    ends = (
+        log(),
+        log(stream="web-1/1", container_id=NEXT, first_at=AT + seconds(3), last_at=AT + seconds(60)),
+    )
+    case = the(Bundle(streams=ends, series=(reason,)))
+    assert (case.rule, case.verdict, case.killed_at) == ("metric_oom", "oom_limit", AT - seconds(0.1))
+    assert the(Bundle(series=(reason,))).killed_at is None
+
+
+def test_a_flood_of_foreign_kills_is_quick() -> None:
+    flood = tuple(kernel(pid=n, container_id=f"{n:064x}", pod_uid=None) for n in range(5000))
+    events = tuple(event("Started", f"Started container c{n}", name=f"p{n}") for n in range(5000))
+    assert len(find_kills(Bundle(oom_kills=flood, events=events))) == 5000
+
+
 def test_performance_log_alone() -> None:
     point = SeriesPoint("performance_termination_reason", AT, 1, "shop", "web-1", "rails", "OOMKilled")
     assert the(Bundle(series=(point,))).rule == "performance_oom"

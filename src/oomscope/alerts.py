@@ -330,7 +330,15 @@ def _panel(url: str | None) -> int | None:
 
 
 def _claims(found: AlertTarget, alert: dict[str, Any]) -> Iterator[SeriesPoint]:
-    """The alert's rule counts OOM events: firing says that the counter of that container went up."""
+    """What the alert itself says of an OOM kill: its rule counts OOM events, or its series has the reason label.
+
+    Only the metric's own name and label count; what people write into a summary does not.
+    """
+    if found.target.pod and found.target.at and _strings(alert.get("labels")).get("reason") == "OOMKilled":
+        t, at = found.target, found.target.at
+        yield SeriesPoint(
+            "last_terminated_reason", at, 1.0, t.namespace, t.pod, t.container, "OOMKilled", t.pod_uid
+        )
     words = " ".join((*_strings(alert.get("annotations")).values(), found.generator_url or ""))
     if "container_oom_events_total" in words and found.target.pod and found.target.at:
         t = found.target

@@ -27,6 +27,7 @@ _ALERT_DELAY = timedelta(minutes=5)  # scrape, evaluation and pending time of a 
 _SILENCE = timedelta(seconds=10)
 _LONGEST_DELAY = timedelta(minutes=15)  # from a death to the alert about it
 _SANDBOX = "pause"
+_GAUGES = ("kube-state-metrics", "performance-log")
 
 
 def gather(bundle: Bundle) -> list[Death]:
@@ -43,9 +44,30 @@ def gather(bundle: Bundle) -> list[Death]:
         known.fill(death)
     _from_silence(deaths, known)
     return sorted(
-        deaths,
+        _without_undated(deaths),
         key=lambda d: (d.at is None, d.at.timestamp() if d.at else 0.0, d.pod_name or "", d.container or ""),
     )
+
+
+def _without_undated(deaths: list[Death]) -> list[Death]:
+    """A metric's end without a time is the newest end of that container, where another source dates one."""
+    kept = []
+    for death in deaths:
+        if death.at is not None or death.termination is None or death.termination.source not in _GAUGES:
+            kept.append(death)
+            continue
+        twins = [
+            d
+            for d in deaths
+            if d is not death and d.at is not None and d.ended is not False
+            and belongs(d, death.namespace, death.pod_name, death.container)
+        ]  # fmt: skip
+        if not twins:
+            kept.append(death)
+            continue
+        newest = max(twins, key=lambda d: d.at.timestamp() if d.at else 0.0)
+        newest.termination = newest.termination or death.termination
+    return kept
 
 
 def _from_pods(pods: tuple[PodFacts, ...]) -> Iterator[Death]:
@@ -152,8 +174,9 @@ def _from_performance(deaths: list[Death], known: Known) -> None:
 
 def _from_kernel(deaths: list[Death], known: Known) -> None:
     """Newest first, so that the last kill of an instance is the one that ended it."""
+    ends = [d for d in deaths if d.ended and d.termination]
     for kill in sorted(known.bundle.oom_kills, key=_kernel_order, reverse=True):
-        end = _end_of(deaths, kill)
+        end = _end_of(ends, kill)
         if end is not None:
             end.kernel, end.at = kill, kill.at or end.at
             continue
@@ -173,10 +196,10 @@ def _kernel_order(kill: OomKill) -> tuple[float, float]:
     return (kill.at.timestamp() if kill.at else 0.0, kill.uptime_s or 0.0)
 
 
-def _end_of(deaths: list[Death], kill: OomKill) -> Death | None:
+def _end_of(ends: list[Death], kill: OomKill) -> Death | None:
     """The known end this kill explains: same instance, near in time."""
-    for death in deaths:
-        if death.kernel is not None or death.ended is not True or death.termination is None:
+    for death in ends:
+        if death.kernel is not None:
             continue
         same_id = kill.container_id is not None and kill.container_id == death.container_id
         if same_id and (kill.at is None or death.at is None or near(kill.at, death.at)):

@@ -32,6 +32,8 @@ def is_probe_kill(event: EventFacts) -> bool:
 
 def about(death: Death, events: Iterable[EventFacts]) -> Iterator[EventFacts]:
     """Events of the death's pod (by UID where both have one) that do not name another container."""
+    if death.pod_name is None:
+        return
     for event in events:
         if event.kind not in (None, "Pod") or event.name != death.pod_name:
             continue

@@ -188,7 +188,7 @@ def peak_share(death: Death, bundle: Bundle) -> float | None:
     """Highest working set over the limit in the five minutes before the death; None without samples or limit."""
     import polars as pl
 
-    if death.at is None or bundle.memory.is_empty():
+    if death.at is None or death.pod_name is None or bundle.memory.is_empty():
         return None
     rows = bundle.memory.filter(pl.col("at").is_between(death.at - _LOOK_BACK, death.at))
     if death.container_id and rows["container_id"].is_not_null().any():
