@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import measures
+from bench import ablation, measures
 from bench.accuracy import tables
 from bench.accuracy.corpus import VARIANTS, Incident, load_corpus
 from bench.accuracy.original import grade_original
-from bench.accuracy.run import run_all
+from bench.accuracy.run import ablate, run_all
 from bench.measures import Row
 
 
@@ -29,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows.append(row)
         sys.stderr.write(f"\r{len(rows)}/{len(variants) * len(incidents)} {row['variant']}: {row['id']:40}")
     sys.stderr.write("\r" + " " * 78 + "\r")
-    sys.stdout.write(page(incidents, rows, measures.plain) + "\n")
+    ablated = [row for incident in incidents for row in ablate(incident)] if args.ablate else []
+    sys.stdout.write(page(incidents, rows, measures.plain, ablated) + "\n")
     for line in tables.mistakes(rows):
         sys.stdout.write(f"wrong: {line}\n")
     if args.out:
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             json.dumps({"rows": rows, "original": [grade_original(i) for i in incidents]}, indent=1)
         )
     if args.markdown:
-        text = page(incidents, rows, measures.markdown)
+        text = page(incidents, rows, measures.markdown, ablated)
         args.markdown.write_text(measures.replace_section(args.markdown.read_text(), "accuracy", text))
     return 0
 
@@ -50,6 +51,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
                         help=f"all, or some of: {', '.join(VARIANTS)}")  # fmt: skip
     parser.add_argument("--out", type=Path, help="every graded row as JSON")
     parser.add_argument("--markdown", type=Path, help="page whose accuracy section is replaced")
+    parser.add_argument("--ablate", action="store_true", help="also without each term of the score")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--subprocess", action="store_true", help="a fresh process a run: honest seconds")
     args = parser.parse_args(argv)
@@ -59,7 +61,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def page(incidents: Sequence[Incident], rows: Sequence[Row], draw: measures.Draw) -> str:
+def page(
+    incidents: Sequence[Incident], rows: Sequence[Row], draw: measures.Draw, ablated: Sequence[Row] = ()
+) -> str:
     """All tables as text."""
     full = [row for row in rows if row["variant"] == "full"] or list(rows)
     line, reliable = tables.calibration(full)
@@ -79,6 +83,8 @@ def page(incidents: Sequence[Incident], rows: Sequence[Row], draw: measures.Draw
             parts.append(
                 ("The same, one-line (lograge) logs", tables.by_group(lograge, "variant", "variant"))
             )
+    if ablated:
+        parts.append(("Score terms taken away (jobs count too)", ablation.table(list(ablated))))
     return "\n\n".join(f"{_title(name, draw)}\n\n{draw(*table)}" for name, table in parts)
 
 

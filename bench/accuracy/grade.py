@@ -26,16 +26,16 @@ def grade(incident: Incident, report: dict[str, Any]) -> dict[str, Any]:
         "verdict": report["kill"]["verdict"] == incident.verdict,
         "verdict_false": report["kill"]["verdict"] not in (incident.verdict, "undetermined"),
         "verdict_said": report["kill"]["verdict"],
-        "top1": any(_is_culprit(h, truth) for h in named[:1]) if has_endpoint else None,
-        "top3": any(_is_culprit(h, truth) for h in named[:3]) if has_endpoint else None,
-        "job": any(_is_culprit(h, truth) for h in named[:1]) if has_job else None,
+        "top1": any(is_culprit(h, truth) for h in named[:1]) if has_endpoint else None,
+        "top3": any(is_culprit(h, truth) for h in named[:3]) if has_endpoint else None,
+        "job": any(is_culprit(h, truth) for h in named[:1]) if has_job else None,
         "pattern": bool(ranked) and ranked[0]["pattern"] in incident.patterns,
         "pattern_said": ranked[0]["pattern"] if ranked else None,
         "suspect_said": _name(named[0]) if named else None,
         "strength": _strength(report),
         "false_accusation": _endpoint_accused(report) if not has_endpoint else None,
         "accused": accused,
-        "accused_right": _is_culprit(cause, truth) if accused and cause is not None else None,
+        "accused_right": is_culprit(cause, truth) if accused and cause is not None else None,
     }
     return row | _in_flight(incident, report) | _trigger(truth, named) | _probability(named, truth)
 
@@ -50,7 +50,8 @@ def _distinct(ranked: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(seen.values())
 
 
-def _is_culprit(hypothesis: dict[str, Any], truth: dict[str, Any]) -> bool:
+def is_culprit(hypothesis: dict[str, Any], truth: dict[str, Any]) -> bool:
+    """Does the hypothesis accuse who is at fault?"""
     suspect = hypothesis["suspect"]
     name = suspect.get("endpoint")
     if name and suspect["kind"] == "job":
@@ -124,7 +125,7 @@ def _loose(request: dict[str, Any]) -> tuple[Any, str]:
 def _trigger(truth: dict[str, Any], named: list[dict[str, Any]]) -> dict[str, Any]:
     """Was the parameter or id that made the requests bad named? For "always" nothing may be named."""
     trigger = (truth.get("culprit") or {}).get("trigger")
-    suspect = next((h for h in named if _is_culprit(h, truth)), None)
+    suspect = next((h for h in named if is_culprit(h, truth)), None)
     if not trigger or suspect is None:
         return {
             "trigger_named": None if not trigger or trigger["type"] == "always" else False,
@@ -151,4 +152,4 @@ def _probability(named: list[dict[str, Any]], truth: dict[str, Any]) -> dict[str
     first = next((h for h in named if h["suspect"]["kind"] != "none"), None)
     if first is None:
         return {"probability": None, "probability_right": None}
-    return {"probability": first["probability"], "probability_right": _is_culprit(first, truth)}
+    return {"probability": first["probability"], "probability_right": is_culprit(first, truth)}

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.ablation import Named, rankings
 from bench.accuracy.corpus import VARIANTS, Incident, make_variant
-from bench.accuracy.grade import grade
+from bench.accuracy.grade import grade, is_culprit
 from bench.measures import processes
 
 TIMEOUT_S = 120
@@ -44,6 +45,29 @@ def _one(task: tuple[Incident, str, bool]) -> dict[str, Any]:
         seconds = time.perf_counter() - started
     row = grade(incident, report or _nothing())
     return row | {"variant": variant, "seconds": round(seconds, 3), "error": error}
+
+
+def ablate(incident: Incident) -> list[dict[str, Any]]:
+    """Graded rows of one incident with each term of the score taken away in turn."""
+    from oomscope.sources.files import collect_files
+
+    rows = []
+    for term, named in rankings(collect_files([incident.input])):
+        hits = [is_culprit(_suspect(one), incident.truth) for one in named if one.pattern != "not_oom"]
+        blamed = bool(incident.truth.get("culprit") or incident.truth.get("culprit_job"))
+        rows.append({
+            "id": incident.id, "term": term, "shape": bool(named) and named[0].pattern in incident.patterns,
+            "top1": any(hits[:1]) if blamed else None, "top3": any(hits[:3]) if blamed else None,
+        })  # fmt: skip
+    return rows
+
+
+def _suspect(one: Named) -> dict[str, Any]:
+    kind = "none" if one.who is None else "job" if one.pattern == "background_job" else "endpoint"
+    known = one.who if kind == "job" or "#" in (one.who or "") else None
+    return {
+        "suspect": {"kind": kind, "endpoint": known, "method": one.method, "path_pattern": one.path_pattern}
+    }
 
 
 def investigate(

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import measures
+from bench import ablation, measures
 from bench.measures import Row, brier, calibration_error, grouped, reliability, share
 from bench.simulate.baselines import BASELINES
 from bench.simulate.faults import PATTERNS
-from bench.simulate.run import Task, run_all
+from bench.simulate.run import Task, ablate_group, run_all
 from bench.simulate.world import WORLDS
 
 Table = tuple[list[str], list[list[str]]]
@@ -24,6 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     tasks: list[Task] = [
         (p, w, args.first + s, args.k) for w in args.world for p in args.pattern for s in range(args.n)
     ]
+    if args.ablate:
+        ablated = [row for rows in run_all(tasks, args.workers, ablate_group) for row in rows]
+        sys.stdout.write(measures.plain(*ablation.table(ablated)) + "\n")
+        return 0
     rows: list[Row] = []
     for done, group in enumerate(run_all(tasks, args.workers), 1):
         rows += group
@@ -50,6 +54,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pattern", nargs="+", default=[p for p in PATTERNS if p != "alternating"],
                         choices=list(PATTERNS), metavar="PATTERN", help=", ".join(PATTERNS))  # fmt: skip
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--ablate", action="store_true", help="instead, what each term of the score is worth")
     parser.add_argument("--out", type=Path, help="every graded row as JSON")
     parser.add_argument("--markdown", type=Path, help="page whose section is replaced")
     parser.add_argument("--section", default="simulation", help="name of that section")

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from bench.ablation import rankings
 from bench.measures import processes
 from bench.simulate.baselines import ranked
 from bench.simulate.observe import Simulated, simulate
 
 STRENGTHS = ("strong", "moderate")
-NEEDED = {"kill": {"verdict"}, "cause": True, "hypotheses": True}
+NEEDED = {"kill", "cause", "hypotheses"}
 Task = tuple[str, str, int, int]  # pattern, world, seed, k
 
 
-def run_all(tasks: Sequence[Task], workers: int = 2) -> Iterator[list[dict[str, Any]]]:
+Work = Callable[[Task], list[dict[str, Any]]]
+
+
+def run_all(
+    tasks: Sequence[Task], workers: int = 2, work: Work | None = None
+) -> Iterator[list[dict[str, Any]]]:
     """Per task one row an incident, and with ``k`` above 1 a last row for all of them together (``pooled``)."""
     if workers == 1:
-        yield from map(grade_group, tasks)
+        yield from map(work or grade_group, tasks)
         return
     with processes(workers) as pool:
-        yield from pool.map(grade_group, tasks, chunksize=4)
+        yield from pool.map(work or grade_group, tasks, chunksize=4)
 
 
 def grade_group(task: Task) -> list[dict[str, Any]]:
@@ -33,6 +39,21 @@ def grade_group(task: Task) -> list[dict[str, Any]]:
     rows = [_alone(incident, pattern, world, made) for incident in incidents]
     if k > 1:
         rows.append(_pooled(incidents, pattern, world))
+    return rows
+
+
+def ablate_group(task: Task) -> list[dict[str, Any]]:
+    """Graded rows of one incident with each term of the score taken away in turn."""
+    pattern, world, seed, _ = task
+    one = simulate(pattern, world, seed)[0]
+    right = set(one.truth["culprits"]) or {one.truth["job"]} - {None}
+    rows = []
+    for term, named in rankings(one.bundle):
+        hits = [candidate.who in right for candidate in named]
+        rows.append({
+            "pattern": pattern, "term": term, "shape": named[0].pattern in one.truth["patterns"],
+            "top1": any(hits[:1]) if right else None, "top3": any(hits[:3]) if right else None,
+        })  # fmt: skip
     return rows
 
 
