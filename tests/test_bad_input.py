@@ -132,6 +132,18 @@ def test_a_document_over_the_limit_is_not_read(tmp_path: Path) -> None:
     assert gap.reason == "cut"
 
 
+def test_a_log_answer_over_the_limit_is_still_read_as_a_log(tmp_path: Path) -> None:
+    data = gzip.decompress((INCIDENT / "cloudwatch.json.gz").read_bytes())
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    (whole / "x").write_bytes(data)
+    big = tmp_path / "big"
+    event = json.dumps({"message": "a quoted oom-kill:constraint", "timestamp": 1795425951938}).encode()
+    gaps = collected(big, "x", data.replace(b"\n], ", b",\n" + event + b"\n], "), Limits(document=100_000))
+    assert [gap.reason for gap in gaps] == ["cut"]
+    assert len(collect_files([big]).requests) == len(collect_files([whole]).requests) > 0
+
+
 RUN = """
 import sys, time
 from pathlib import Path

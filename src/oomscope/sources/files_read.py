@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, BinaryIO
 
 import orjson
@@ -42,10 +43,10 @@ def query(file: FileInput, source: str, rows: int | None) -> Query:
     return Query(source, file.label, rows=rows, bytes_read=file.size)
 
 
-def text_lines(stream: BinaryIO) -> Iterator[str]:
-    """Lines without their end; of an overlong line only the first 64 KiB."""
+def text_lines(stream: BinaryIO, longest: int = _MAX_LINE) -> Iterator[str]:
+    """Lines without their end; of an overlong line only the first bytes (64 KiB)."""
     fresh = True
-    while piece := stream.readline(_MAX_LINE):
+    while piece := stream.readline(longest):
         if fresh:
             yield piece.decode("utf-8", "replace").rstrip("\r\n")
         fresh = piece.endswith(b"\n")
@@ -87,13 +88,11 @@ def read_json(file: FileInput, later: Later) -> Fragment:
     data = file.read_all()
     if data is None:
         limit = file.limits.document // MIB
-        return _of(
-            gap(
-                file,
-                "cut",
-                f"a JSON document of more than {limit} MiB, not read",
-                "split it by object or by time",
-            )
+        return _only_gap(
+            file,
+            "cut",
+            f"a JSON document of more than {limit} MiB, not read",
+            "split it by object or by time",
         )
     try:
         document = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
@@ -109,11 +108,11 @@ def _no_json(file: FileInput, data: bytes, error: orjson.JSONDecodeError, later:
         later.logs.append(file)
         return Fragment()
     if "depth" in error.msg or "recursion" in error.msg.lower():
-        return _of(gap(file, "unparsable", "JSON nested too deep, not read"))
+        return _only_gap(file, "unparsable", "JSON nested too deep, not read")
     if file.cut or error.pos >= len(data.rstrip()):
-        return _of(gap(file, "cut", "a JSON document that ends too early", "save it again, whole"))
-    return _of(
-        gap(file, "unparsable", "starts like JSON but is none", "save the output of kubectl with -o json")
+        return _only_gap(file, "cut", "a JSON document that ends too early", "save it again, whole")
+    return _only_gap(
+        file, "unparsable", "starts like JSON but is none", "save the output of kubectl with -o json"
     )
 
 
@@ -131,11 +130,11 @@ def _read_document(file: FileInput, document: Any, later: Later) -> Fragment:
     if kind == "report":
         return Fragment(queries=[query(file, "report", 0)])
     if kind == "manifest":
-        return _of(
-            gap(file, "unparsable", "the manifest of a bundle without its bundle", "give the bundle's folder")
+        return _only_gap(
+            file, "unparsable", "the manifest of a bundle without its bundle", "give the bundle's folder"
         )
-    return read_alert(file, document) or _of(
-        gap(file, "unparsable", "JSON of no kind known here", "see docs/evidence.md for what is read")
+    return read_alert(file, document) or _only_gap(
+        file, "unparsable", "JSON of no kind known here", "see docs/evidence.md for what is read"
     )
 
 
@@ -157,26 +156,23 @@ def read_kubernetes(file: FileInput, document: Any) -> Fragment:
 def read_json_lines(file: FileInput, later: Later) -> Fragment:
     """A file of one JSON record a line: a journal, performance records, objects of kubectl, or an application log."""
     head = file.head()
-    records = _records(head.rsplit(b"\n", 1)[0].splitlines())
-    kinds = {recognise_document(record) for record in records[:20]}
-    if kinds == {"performance"}:
-        with file.open() as stream:
-            answer = series.parse_performance_log(_records(stream), source=file.label)
-        return _metrics(file, answer)
-    if kinds == {"kubernetes"}:
-        data = file.read_all()
-        return read_kubernetes(file, _records((data or b"").splitlines()))
-    return read_lines(file, head, later)
+    first = islice(_records(head.decode("utf-8", "replace").split("\n")), 20)
+    kinds = {recognise_document(record) for record in first}
+    if kinds not in ({"performance"}, {"kubernetes"}):
+        return read_lines(file, head, later)
+    with file.open() as stream:
+        records = _records(text_lines(stream, file.limits.document))
+        if kinds == {"kubernetes"}:
+            return read_kubernetes(file, list(islice(records, kube.MAX_OBJECTS)))
+        return _metrics(file, series.parse_performance_log(records, source=file.label))
 
 
-def _records(lines: Any) -> list[Any]:
-    found = []
+def _records(lines: Iterable[str]) -> Iterator[Any]:
     for line in lines:
         try:
-            found.append(orjson.loads(line))
+            yield orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
-    return found
 
 
 # --------------------------------------------------------------------------------------------------- saved log queries
@@ -198,22 +194,25 @@ def read_answer_stream(file: FileInput, later: Later) -> Fragment:
         while piece := stream.read(_PIECE):
             seen = tail + piece
             if any(mark in seen for mark in _OTHER_THAN_APP):
-                return read_json(file, later)
+                break
             tail = piece[-64:]
-    later.logs.append(file)
-    return Fragment()
+        else:
+            later.logs.append(file)
+            return Fragment()
+    part = read_json(file, later)
+    if any(gap.reason == "cut" for gap in part.gaps) and file not in later.logs:
+        later.logs.append(file)  # too large to hold, or cut: what is application log in it can still be read
+    return part
 
 
 def read_answer(file: FileInput, document: Any, later: Later) -> Fragment:
     """Events of a saved log query, each to where it belongs."""
     if isinstance(document, dict) and not (document.get("events") or document.get("results")):
-        return _of(
-            gap(
-                file,
-                "no_data",
-                "a log query that found no events",
-                "widen its time window, check the log group",
-            )
+        return _only_gap(
+            file,
+            "no_data",
+            "a log query that found no events",
+            "widen its time window, check the log group",
         )
     lines, performance, other = [], [], 0
     for line in lines_of_answer(document):
@@ -271,7 +270,7 @@ def read_lines(file: FileInput, head: bytes, later: Later) -> Fragment:
     else:
         whole = len(head) < file.limits.head
         pasted = read_alert(file, head.decode("utf-8", "replace")) if whole else None
-        return pasted or _of(_unknown_text(file, head))
+        return pasted or Fragment(gaps=[_unknown_text(file, head)])
     return Fragment()
 
 
@@ -315,5 +314,5 @@ def read_alert(file: FileInput, payload: Any) -> Fragment | None:
     )
 
 
-def _of(*gaps: Gap) -> Fragment:
-    return Fragment(gaps=gaps)
+def _only_gap(file: FileInput, reason: GapReason, why: str, fix: str | None = None) -> Fragment:
+    return Fragment(gaps=[gap(file, reason, why, fix)])
