@@ -113,6 +113,7 @@ class _Match:
         self.traced: _Bools = np.zeros(left.height, bool)
         self.access_free: _Bools = np.ones(right.height, bool)
         self.ambiguous = 0
+        self.close = _SECOND // 1000
 
     def by_trace(self) -> None:
         """Pair equal trace ids; calls of one trace share the id, so method, path and nearness decide among those."""
@@ -130,6 +131,7 @@ class _Match:
         known = _has(left, *extras)
         is_open, unanswered = left["open"].fill_null(True).to_numpy(), self.right["open"].to_numpy()
         status = _has(left, "status")
+        self.close = int(np.clip(3 * clock.scatter, _SECOND // 1000, _SECOND))
         near, wide = int(np.clip(8 * clock.scatter, _SECOND // 4, 5 * _SECOND)), int(_WIDEST_S * _SECOND)
         for base, who, mask in (
             (["method", "path"], extras, known), (["method", "path"], [], ~known), (["family", "path"], extras, known)
@@ -164,7 +166,7 @@ class _Match:
         left, right = self.left[rows_l], self.right[rows_r]
         code_l, code_r = codes(left.select(keys), right.select(keys))
         time_l, time_r = left[when].to_numpy() - shift, right[when].to_numpy()
-        got_l, got_r, rivals = mutual_nearest(code_l, time_l, code_r, time_r, tolerance)
+        got_l, got_r, rivals = mutual_nearest(code_l, time_l, code_r, time_r, tolerance, self.close)
         self.access_of[rows_l[got_l]] = rows_r[got_r]
         self.access_free[rows_r[got_r]] = False
         if count_ambiguous:
@@ -181,24 +183,25 @@ def codes(left: pl.DataFrame, right: pl.DataFrame) -> tuple[_Ints, _Ints]:
 
 
 def mutual_nearest(
-    code_l: _Ints, time_l: _Ints, code_r: _Ints, time_r: _Ints, tolerance: int
+    code_l: _Ints, time_l: _Ints, code_r: _Ints, time_r: _Ints, tolerance: int, close: int
 ) -> tuple[_Ints, _Ints, int]:
     """One-to-one pairs of equal code whose times are nearest to each other, found in rounds.
 
-    Returns positions in left and right, and for how many pairs another right row of the code was about as near
-    (within a twentieth of the tolerance).
+    Returns positions in left and right, and for how many pairs there was more than one right row of the code within
+    ``close``. All times in microseconds.
     """
     base = min(int(time_l.min()), int(time_r.min()))
     span = max(int(time_l.max()), int(time_r.max())) - base + 2 * tolerance + 2
     if (
         span * (int(max(code_l.max(), code_r.max())) + 1) > 2**62
     ):  # microseconds over months: milliseconds will do
-        return mutual_nearest(code_l, time_l // 1000, code_r, time_r // 1000, max(tolerance // 1000, 1))
+        return mutual_nearest(
+            code_l, time_l // 1000, code_r, time_r // 1000, max(tolerance // 1000, 1), max(close // 1000, 1)
+        )
     left, right = code_l * span + (time_l - base), code_r * span + (time_r - base)
     order_l, order_r = np.argsort(left, kind="stable"), np.argsort(right, kind="stable")
     left, right = _spread(left[order_l]), _spread(right[order_r])
     got_l, got_r = _rounds(left, right, tolerance)
-    close = max(tolerance // 20, 1)
     near = np.searchsorted(right, left[got_l] + close, "right") - np.searchsorted(
         right, left[got_l] - close, "left"
     )
