@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomscope.alerts import AlertIntake, AlertTarget, is_alert, parse_alert
@@ -255,11 +255,13 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_junk_never_raises(value: Any) -> None:
     assert isinstance(parse_alert(value, now=AT), AlertIntake)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_junk_text_never_raises(text: str) -> None:
     assert isinstance(parse_alert(text), AlertIntake)

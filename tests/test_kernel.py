@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomscope.facts import OomKill
@@ -377,11 +377,13 @@ def test_sniffing() -> None:
     assert not sniff_kernel_log(b'{"involvedObject": {}, "message": "Killed process 1 (ruby)"}')
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=200), max_size=20))
 def test_junk_never_raises(lines: list[str]) -> None:
     assert isinstance(parse_kernel_log(lines, year=2026), tuple)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_damaged_real_logs_never_raise(data: st.DataObject) -> None:
     text = (DATA / "worker_oom.journal.txt").read_text()[-4000:]

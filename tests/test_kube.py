@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomscope.kube import events_from, kind_of, node_facts, nodes_from, pod_facts, pods_from
@@ -289,11 +289,13 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_junk_never_raises(value: Any) -> None:
     kind_of(value), pods_from(value), events_from(value), nodes_from(value)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_pod_with_any_field_replaced_never_raises(data: st.DataObject) -> None:
     obj: Any = copy.deepcopy(pod(**status(state={"running": {}}, lastState=KILLED)))

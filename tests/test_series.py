@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomscope.facts import MEMORY_SCHEMA, polars_schema
@@ -218,6 +218,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_junk_never_raises(value: Any) -> None:
     parse_prometheus(value)
@@ -225,6 +226,7 @@ def test_junk_never_raises(value: Any) -> None:
     sniff(value)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=60), max_size=5))
 def test_junk_csv_never_raises(lines: list[str]) -> None:
     parse_memory_csv(["time,usage,limit", *lines])
