@@ -42,12 +42,14 @@ def judge(scanner: LineScanner) -> Fitness:
 def shape_name(scanner: LineScanner) -> str:
     """One word for the kind of log."""
     tracker, kinds = scanner.tracker, scanner.kinds
-    if kinds.get("started") or scanner.tally.semantic:
+    if kinds.get("started"):
         return "semantic"
     if tracker.starts + tracker.opened:
         if kinds.get("processing") and scanner.shape is None:
             return "events"
         return "rails_tagged" if scanner.shape is not None and scanner.shape.tagged else "rails_untagged"
+    if scanner.tally.semantic:
+        return "semantic"
     if tracker.whole:
         return "lograge"
     if scanner.jobs.rows.count:

@@ -85,7 +85,7 @@ def _best(group: list[Life]) -> Life:
     full = [life for life in group if life.scanner.tally.lines >= _FULL * most]
     best = max(full, key=_quality)
     others = sorted((life for life in group if life is not best), key=lambda life: life.order)
-    best.also_in = tuple(life.source for life in others)
+    best.also_in = (*best.also_in, *(source for life in others for source in (life.source, *life.also_in)))
     for life in others:
         best.identity = _filled(best.identity, life.identity)
         best.cut_tail = best.cut_tail or life.cut_tail

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import orjson
@@ -31,16 +31,24 @@ class Reader(Protocol):
 
 
 class Peeked:
-    """A reader whose first bytes were already read."""
+    """A reader whose first bytes were already read; ``error`` is what stopped that reading, if anything did.
 
-    def __init__(self, head: bytes, rest: Reader) -> None:
+    Reads what is there instead of waiting for all that was asked, so that a file cut short gives all it has.
+    """
+
+    def __init__(self, head: bytes, rest: Reader, error: Exception | None = None) -> None:
         self._head = head
-        self._rest = rest
+        self._error = error
+        self._read: Callable[[int], bytes] = getattr(rest, "read1", rest.read)
 
     def read(self, size: int, /) -> bytes:
-        """The peeked bytes at once, then the rest."""
-        head, self._head = self._head, b""
-        return head or self._rest.read(size)
+        """The peeked bytes, then the rest. Raises what the reader raises."""
+        if self._head:
+            head, self._head = self._head[:size], self._head[size:]
+            return head
+        if self._error is not None:
+            raise self._error
+        return self._read(size)
 
 
 class LineReader:

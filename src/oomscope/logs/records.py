@@ -17,8 +17,8 @@ _STREAM_NAME = re.compile(
 )
 _MAX_OWNERS = 10_000
 _CRI_IN_LOG = re.compile(r"(\d{4}-\d\d-\d\dT\S{9,26}) (stdout|stderr) ([FP])(?::\S{1,40})? ")
-_LOG_KEY = re.compile(r'"log":"')
-_TIME_KEY = re.compile(r'"time":"([^"]{20,40})"')
+_LOG_KEY = re.compile(r'"log" ?: ?"')
+_TIME_KEY = re.compile(r'"time" ?: ?"([^"]{20,40})"')
 
 
 class Record(NamedTuple):

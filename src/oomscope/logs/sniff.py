@@ -48,9 +48,8 @@ _REQUEST_KEYS = frozenset({"method", "path", "status"})
 def sniff(head: bytes) -> str | None:
     """See ``oomscope.logs.sniff_log``."""
     text = head[:HEAD_BYTES].decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
-    if text[:1] == "[" and not _PREFIX.match(text):
-        rails = _lines_kind(text)
-        return rails or (_answer(text) if text[1:200].lstrip()[:1] == "{" else None)
+    if text[:1] == "[" and text[1:200].lstrip()[:1] == "{":
+        return _answer(text)
     if text[:1] == "{":
         return _json_kind(text)
     return _lines_kind(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
 
 import polars as pl
@@ -21,7 +21,7 @@ from oomscope.logs.rows import stream_table
 from oomscope.logs.sniff import HEAD_BYTES, sniff
 
 _MAX_LIVES = 2000
-_BROKEN = (OSError, EOFError, ValueError, zlib.error)
+_BROKEN = (OSError, EOFError, zlib.error)
 _ENVELOPE_NAMES = {"kubectl_ts": "kubectl", "kubectl_prefix": "kubectl"}
 
 
@@ -32,7 +32,10 @@ class Book:
         self.gaps: list[Gap] = []
         self.finished: list[Life] = []
         self._tz = tz
-        self._lives: dict[Identity, Life] = {}
+        self._lives: dict[Identity, Life] = {}  # of the current input
+        self._ended: dict[
+            tuple[str, str], Life
+        ] = {}  # containers by id and envelope, which a later input may go on
         self._met = 0
         self._dropped = 0
 
@@ -41,23 +44,33 @@ class Book:
         state = ReadState()
         try:
             with source.open() as reader:
-                head = _head(reader)
-                if not head:
+                head, whole = _peek(reader)
+                if not head.strip():
                     self.gaps.append(_gap(source, "no_data", "is empty"))
                     return
-                drain(Peeked(head, reader), sniff(head) or "bare", source, state, self)
+                drain(whole, sniff(head) or "bare", source, state, self)
         except _BROKEN as error:
             self.gaps.append(_gap(source, "cut", f"could not be read to its end ({type(error).__name__})"))
         self._close(source, state)
 
-    def life(self, owner: Identity, source: str, envelope: str) -> Life | None:
-        """The life of this owner in the current input; None when there are too many."""
+    def life(self, owner: Identity, source: str, envelope: str, at: int | None) -> Life | None:
+        """The life of this owner in the current input; None when there are too many.
+
+        Pages of one answer come as several inputs: a container that goes on where an earlier one stopped is the same.
+        """
         life = self._lives.get(owner)
-        if life is None and self._met < _MAX_LIVES:
+        if life is not None:
+            return life
+        name = _ENVELOPE_NAMES.get(envelope, envelope)
+        earlier = self._ended.get((owner.container_id, name)) if owner.container_id else None
+        last = earlier.scanner.tally.last_at if earlier is not None else None
+        if earlier is not None and at is not None and last is not None and at >= last:
+            earlier.also_in = (*earlier.also_in, source)
+            life = self._lives[owner] = earlier
+        elif self._met < _MAX_LIVES:
             self._met += 1
-            name = _ENVELOPE_NAMES.get(envelope, envelope)
             life = self._lives[owner] = Life(owner, source, name, self._met, self._tz)
-        elif life is None:
+        else:
             self._dropped += 1
         return life
 
@@ -74,18 +87,40 @@ class Book:
 
     def _close(self, source: LogInput, state: ReadState) -> None:
         for owner, life in list(self._lives.items()):
-            life.scanner.finish()
-            if life.scanner.reborn:
-                life = self.succeed(owner, life)
-                life.scanner.finish()
             life.cut_tail = owner in (state.cut or ())
-            self.finished.append(life)
+            if owner.container_id:
+                known = self._ended.get((owner.container_id, life.envelope))
+                if known is not None and known is not life:
+                    self._finish(known)
+                self._ended[owner.container_id, life.envelope] = life
+            else:
+                self._finish(life)
         self._lives.clear()
         if state.dropped:
             self.gaps.append(_gap(source, "unparsable", f"has {state.dropped} events that could not be read"))
         if self._dropped:
             self.gaps.append(_gap(source, "cut", f"has lines of more than {_MAX_LIVES} containers"))
             self._dropped = 0
+
+    def _finish(self, life: Life) -> None:
+        cut, life.cut_tail = life.cut_tail, False
+        life.scanner.finish()
+        while life.scanner.reborn:
+            later = life.successor()
+            self.finished.append(life)
+            self._met += 1
+            later.order = self._met
+            later.scanner.finish()
+            life = later
+        life.cut_tail = cut
+        self.finished.append(life)
+
+    def end(self) -> list[Life]:
+        """All lives that have lines, when no more inputs come."""
+        for life in self._ended.values():
+            self._finish(life)
+        self._ended.clear()
+        return [life for life in self.finished if life.scanner.tally.lines]
 
 
 def drain(reader: Reader, envelope: str, source: LogInput, state: ReadState, book: Book) -> None:
@@ -96,20 +131,26 @@ def drain(reader: Reader, envelope: str, source: LogInput, state: ReadState, boo
     owner: Identity | None = None
     life: Life | None = None
     for entry_owner, at_ns, text, number in read_entries(reader, envelope, source.identity, state):
+        at = None if at_ns is None else at_ns // 1000
         if life is None or entry_owner is not owner:
-            owner, life = entry_owner, book.life(entry_owner, source.label, envelope)
+            owner, life = entry_owner, book.life(entry_owner, source.label, envelope, at)
             if life is None:
                 continue
-        life.feed(text, None if at_ns is None else at_ns // 1000, number)
+        life.feed(text, at, number)
         if life.scanner.reborn:
             life = book.succeed(entry_owner, life)
 
 
-def _head(reader: Reader) -> bytes:
-    head = b""
-    while len(head) < HEAD_BYTES and (more := reader.read(HEAD_BYTES - len(head))):
-        head += more
-    return head
+def _peek(reader: Reader) -> tuple[bytes, Peeked]:
+    """The first bytes, and a reader that gives them again before the rest."""
+    head, error = b"", None
+    read: Callable[[int], bytes] = getattr(reader, "read1", reader.read)
+    try:
+        while len(head) < HEAD_BYTES and (more := read(HEAD_BYTES - len(head))):
+            head += more
+    except _BROKEN as broken:
+        error = broken
+    return head, Peeked(head, reader, error)
 
 
 def _gap(source: LogInput, reason: str, detail: str) -> Gap:
@@ -121,7 +162,7 @@ def scan_inputs(inputs: Sequence[LogInput], *, tz: tzinfo | None = None) -> LogS
     book = Book(tz)
     for source in inputs:
         book.read(source)
-    lives = fold([life for life in book.finished if life.scanner.tally.lines])
+    lives = fold(book.end())
     names = _names(lives)
     streams, gaps = [], list(book.gaps)
     processes: list[ProcessLife] = []
