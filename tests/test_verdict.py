@@ -289,6 +289,19 @@ def test_pitfall_15_clocks_may_differ_by_a_minute_and_a_half() -> None:
     assert case.confidence < 0.99
 
 
+@pytest.mark.parametrize("hours", [1, -1, 5.5, -14])
+def test_pitfall_15_a_kernel_log_in_another_zone_is_still_of_this_death(hours: float) -> None:
+    case = the(Bundle(pods=(death(),), oom_kills=(kernel(at=AT + timedelta(hours=hours)),)))
+    assert (case.rule, case.killed_at) == ("kernel_limit", AT)
+    assert any("apart" in c for c in case.conflicts)
+
+
+def test_a_child_killed_earlier_in_the_same_life_is_no_clock_error() -> None:
+    old = kernel(at=AT - seconds(400), pid=9)
+    child, end = find_kills(Bundle(pods=(death(),), oom_kills=(old,)))
+    assert (child.verdict, end.rule) == ("oom_child", "runtime_oom")
+
+
 def test_an_uptime_only_kill_takes_its_time_from_the_pod_or_the_log() -> None:
     ring = kernel(at=None, uptime_s=4700.0)
     assert the(Bundle(pods=(death(),), oom_kills=(ring,))).killed_at == AT

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from oomscope.analyze.verdict_death import SKEW, Death, belongs, near
 from oomscope.analyze.verdict_events import ends_from_events
+from oomscope.analyze.verdict_evidence import SIGKILL
 from oomscope.analyze.verdict_known import Known
 from oomscope.analyze.verdict_memory import falls
 from oomscope.facts import LogStream, OomKill, PodFacts, ProcessLife, SeriesPoint, Termination
@@ -27,6 +28,7 @@ _ALERT_DELAY = timedelta(minutes=5)  # scrape, evaluation and pending time of a 
 _SILENCE = timedelta(seconds=10)
 _LONGEST_DELAY = timedelta(minutes=15)  # from a death to the alert about it
 _SANDBOX = "pause"
+_ZONE_STEP, _ZONE_SLACK, _MOST_ZONES = 900.0, 5.0, 56  # time zones are quarters of an hour, at most 14 h
 _GAUGES = ("kube-state-metrics", "performance-log")
 
 
@@ -178,7 +180,8 @@ def _from_kernel(deaths: list[Death], known: Known) -> None:
     for kill in sorted(known.bundle.oom_kills, key=_kernel_order, reverse=True):
         end = _end_of(ends, kill)
         if end is not None:
-            end.kernel, end.at = kill, kill.at or end.at
+            end.kernel = kill
+            end.at = kill.at if end.at is None or near(kill.at, end.at) else end.at
             continue
         death = Death(
             pod_uid=kill.pod_uid, container_id=kill.container_id, at=kill.at, kernel=kill,
@@ -204,12 +207,25 @@ def _end_of(ends: list[Death], kill: OomKill) -> Death | None:
         same_id = kill.container_id is not None and kill.container_id == death.container_id
         if same_id and (kill.at is None or death.at is None or near(kill.at, death.at)):
             return death
+        if same_id and _other_clock(kill, death):
+            return death
         loose = (
             not (kill.container_id and death.container_id) and kill.pod_uid and kill.pod_uid == death.pod_uid
         )
         if loose and near(kill.at, death.at):
             return death
     return None
+
+
+def _other_clock(kill: OomKill, death: Death) -> bool:
+    """The kernel log's clock is off: the kill lies outside of the instance's life, or a time zone away from its end."""
+    end = death.termination
+    if kill.at is None or death.at is None or end is None:
+        return False
+    if kill.at > death.at + SKEW or (end.started_at is not None and kill.at < end.started_at - SKEW):
+        return True
+    zones, rest = divmod((death.at - kill.at).total_seconds() + _ZONE_SLACK, _ZONE_STEP)
+    return end.exit_code == SIGKILL and 1 <= zones <= _MOST_ZONES and rest <= 2 * _ZONE_SLACK
 
 
 def _ended(death: Death, kill: OomKill) -> bool | None:
