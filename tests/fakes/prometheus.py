@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         if (end - start) / step > 11_000:
             self._json(422, {"status": "error", "error": "exceeded maximum resolution of 11,000 points"})
             return
-        names = re.findall(r'^([a-z_]+)\{|^\{"([a-z_]+)"', form["query"])
+        names = re.findall(r'^(?:increase)?\(*([a-z_]+)\{|^\{"([a-z_]+)"', form["query"])
         found = self.state.series.get(names[0][0] or names[0][1], []) if names else []
         result = [
             {

@@ -14,6 +14,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("explain", "oomscope.cli.explain", "Investigate"),
     ("list", "oomscope.cli.list_kills", "Investigate"),
     ("demo", "oomscope.cli.demo", "Investigate"),
+    ("kills", "oomscope.cli.kills", "Investigate"),
     ("collect", "oomscope.cli.collect", "Save and replay"),
     ("report", "oomscope.cli.report", "Save and replay"),
     ("schema", "oomscope.cli.schema", "Save and replay"),

@@ -20,7 +20,7 @@ from oomscope.sources.live import Attempts
 from oomscope.sources.prometheus_http import ask, open_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import httpx
 
@@ -170,6 +170,10 @@ def _own_matchers(metric: str, labels: Mapping[str, str], *, dotted: bool) -> It
         yield "resource", "=", "memory"
     elif metric.startswith("container_"):
         yield "@resource.k8s.container.name" if dotted else "container", "!=", ""
+    yield from _configured(labels)
+
+
+def _configured(labels: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     for label, value in sorted(labels.items()):
         if not _LABEL.fullmatch(label):
             raise SourceError("unparsable", f"{label!r} is not a label name", fix="mend prometheus.labels")
@@ -198,13 +202,32 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
-def ask_range(client: httpx.Client, text: str, window: Window) -> dict[str, Any]:
-    """The answer of ``query_range`` over the window, with as fine a step as the server allows."""
+def selector_of(
+    metric: str, namespace: str | None, labels: Mapping[str, str], terms: Sequence[tuple[str, str, str]] = ()
+) -> str:
+    """A selector for every pod of a namespace (or of all), wherever a scrape has put the pod's labels."""
+    common = [*terms, *_configured(labels)]
+    if namespace is None:
+        return _selector(metric, common)
+    name = _checked(namespace)
+    if metric.startswith("container_"):  # the kubelet's own: nobody's labels are put on top of these
+        return _selector(metric, [("namespace", "=", name), *common])
+    exported = _selector(metric, [("exported_namespace", "=", name), *common])
+    return f"({_selector(metric, [('namespace', '=', name), *common])} or {exported})"
+
+
+def ask_steps(client: httpx.Client, text: str, window: Window, step_s: int) -> dict[str, Any]:
+    """The answer of ``query_range`` at steps of so many seconds, or wider ones for a long window."""
     span = (window.end - window.start).total_seconds()
     form = {
         "query": text,
         "start": f"{window.start.timestamp():.3f}",
         "end": f"{window.end.timestamp():.3f}",
-        "step": str(max(MIN_STEP_S, math.ceil(span / MAX_POINTS))),
+        "step": str(max(step_s, math.ceil(span / MAX_POINTS))),
     }
     return ask(client, "query_range", form)
+
+
+def ask_range(client: httpx.Client, text: str, window: Window) -> dict[str, Any]:
+    """The answer of ``query_range`` over the window, with as fine a step as the server allows."""
+    return ask_steps(client, text, window, MIN_STEP_S)
