@@ -51,14 +51,21 @@ def investigate(bundle: Bundle, options: AnalyzeOptions | None = None) -> Report
     """
     options = options or AnalyzeOptions()
     kills = find_kills(bundle)
-    if not kills:
-        raise NoKillFound(
-            "no kill found in the evidence", tried=", ".join(bundle.sources) or "nothing was read",
-            likely="the termination is outside the window, or its objects were not given",
-            fix="add the Pod JSON, the events or the kernel log of the node", slug="no-kill",
-        )  # fmt: skip
     kill = choose_kill(kills, bundle.target)
+    if kill is None:
+        raise _no_kill(bundle, kills)
     return report_of(prepare(bundle, kill), list(kills), options)
+
+
+def _no_kill(bundle: Bundle, kills: Sequence[KillCase]) -> NoKillFound:
+    others = ", ".join(sorted({f"{k.namespace or '?'}/{k.pod_name or '?'}" for k in kills})[:5])
+    return NoKillFound(
+        "no kill found for this target" if kills else "no kill found in the evidence",
+        tried=f"the evidence tells of other pods: {others}" if kills else ", ".join(bundle.sources),
+        likely="the termination is outside the window, or its objects were not given",
+        fix="leave out --pod, or name one of those" if kills else "add the Pod JSON, the events or the kernel log",
+        slug="no-kill",
+    )
 
 
 def prepare(bundle: Bundle, kill: KillCase) -> Case:
