@@ -255,10 +255,10 @@ def few_strings(codes: Ints, texts: list[str]) -> pl.Series:
 
 
 def _decode(texts: list[bytes]) -> pl.Series:
-    text = pl.Series(texts, dtype=pl.Binary).cast(pl.String, strict=False)
-    if text.null_count():
+    try:
+        return pl.Series(texts, dtype=pl.Binary).cast(pl.String)
+    except pl.exceptions.ComputeError:  # not UTF-8 somewhere
         return pl.Series([one.decode("utf-8", "replace") for one in texts], dtype=pl.String)
-    return text
 
 
 def nullify(values: pl.Series, empty: Bools) -> pl.Series:

@@ -22,7 +22,7 @@ _TYPE = re.compile(rb"[a-z][a-z0-9]{1,15}")
 _TIME = re.compile(rb"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z")
 _DECIMAL = re.compile(rb"\d{1,9}(?:\.\d{1,9})?")
 _DIGITS = re.compile(rb"\d{1,15}")
-_TRACE = re.compile(r"Root=?(1-[0-9a-fA-F]{8}-[0-9a-fA-F]{24})(?![0-9a-fA-F])")
+_TRACE = re.compile(r"Root=?(1-[0-9a-fA-F]{8}-[0-9a-fA-F]{24})")
 _HEAD = re.compile(
     rb"[a-z][a-z0-9]{1,15} \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z [^ \"]+ [^ \"]+ [^ \"]+ "
 )

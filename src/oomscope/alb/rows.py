@@ -10,7 +10,7 @@ import polars as pl
 from oomscope.facts import ACCESS_SCHEMA, Window, polars_schema
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TRACE = r"Root=?(1-[0-9a-fA-F]{8}-[0-9a-fA-F]{24})(?:[^0-9a-fA-F]|$)"
+_TRACE = r"Root=?(1-[0-9a-fA-F]{8}-[0-9a-fA-F]{24})"
 
 
 def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:

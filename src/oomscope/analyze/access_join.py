@@ -256,7 +256,7 @@ def _clock(match: _Match) -> _Clock:
     if not usual:
         return _Clock()
     offset = sum(usual) / len(usual) / _SECOND
-    return _Clock(usual[0], usual[-1], scatter or wide or _SECOND, offset)
+    return _Clock(usual[0], usual[-1], next(mad for mad in (scatter, wide) if mad is not None), offset)
 
 
 def _rare_pairs(match: _Match) -> tuple[pl.DataFrame, pl.DataFrame]:
