@@ -97,10 +97,20 @@ def _inside(series: fields.Row, frame: Frame) -> list[tuple[float, float]]:
     return points[first:] and points[max(0, first - 1) :]
 
 
+def _by_pod(report: Report, frame: Frame) -> list[tuple[str, bool, list[tuple[float, float]]]]:
+    """Name, dead or not, and samples: one line a pod, the one with most samples; the dead container first."""
+    best: dict[tuple[str, bool], list[tuple[float, float]]] = {}
+    for one in fields.rows(report.memory, "series"):
+        key, points = (fields.text(one, "pod"), one.get("dead") is True), _inside(one, frame)
+        if not fields.text(one, "process") and len(points) > len(best.get(key, [])):
+            best[key] = points
+    died = {pod for pod, dead in best if dead}
+    kept = [(pod, dead, points) for (pod, dead), points in best.items() if dead or pod not in died]
+    return sorted(kept, key=lambda line: not line[1])
+
+
 def _siblings(report: Report, frame: Frame) -> list[list[tuple[float, float]]]:
-    lines = [_inside(one, frame) for one in fields.rows(report.memory, "series")
-             if one.get("dead") is not True and not fields.text(one, "process")]  # fmt: skip
-    return [line for line in lines if line][:12]
+    return [points for _, dead, points in _by_pod(report, frame) if not dead][:12]
 
 
 def _size_axis(scale: Scale, *, grid: bool) -> Spec:
@@ -178,7 +188,7 @@ def _dead_line(points: list[tuple[float, float]], frame: Frame, scale: Scale, st
     ]
     layers = [_trace(records, LINE)]
     if len(points) <= DOTS:
-        look = {"color": LINE, "size": 28, "opacity": 1, "clip": True}
+        look = {"color": LINE, "size": 28 if len(points) <= DOTS // 3 else 12, "opacity": 1, "clip": True}
         layers.append(layer("circle", records, look, x="x", y="y", description="say"))
     return layers
 
@@ -216,30 +226,39 @@ def _labels(
     levels: tuple[float | None, float | None],
     style: Style,
 ) -> list[Spec]:
+    """What the lines are: right of the kill line, or inside the picture when it is narrow."""
     last, value = points[-1]
     blind = f", {format_seconds(-last)} before" if last < -0.5 else ""
-    at_last = [{"x": last, "y": scale.y(value), "text": format_bytes(value) + blind}]
-    layers: list[Spec] = [texts(at_last, color=LINE, align="right", dx=-8, dy=-8)]
-    wanted = _right_labels(report, others, levels, scale, style)
+    said = (scale.y(value), format_bytes(value) + blind, LINE)
     if layout.narrow:
-        limit = [one for one in wanted if one[2] == KILL and one[1].startswith("limit")]
-        layers += [
-            texts([{"x": -1e-9, "y": y, "text": text}], color=color, align="right", dx=-4, dy=-8)
-            for y, text, color in limit
-        ]
-        return layers
+        return _labels_inside(points, said, layout, scale, levels[0])
+    wanted = [*_right_labels(report, others, levels, scale, style), said]
     places = spread([-y for y, _, _ in wanted], 15 * scale.per_y)
+    layers = []
     for place, (_, text, color) in zip(places, wanted, strict=True):
         weight = "bold" if color == KILL else "normal"
-        layers.append(
-            texts(
-                [{"x": 0, "y": -place, "text": text}],
-                color=color,
-                dx=10,
-                fontWeight=weight,
-                limit=layout.right * 0.85,
-            )
-        )
+        look: Spec = {"color": color, "dx": 10, "fontWeight": weight, "limit": layout.right * 0.85}
+        layers.append(texts([{"x": 0, "y": -place, "text": text}], **look))
+    return layers
+
+
+def _labels_inside(
+    points: list[tuple[float, float]],
+    said: tuple[float, str, str],
+    layout: Layout,
+    scale: Scale,
+    limit: float | None,
+) -> list[Spec]:
+    """The limit above its line; the last sample above its dot, or under the curve when the limit is too near."""
+    height, text, color = said
+    record = {"x": points[-1][0], "y": height, "text": text}
+    if limit is not None and abs(scale.y(limit) - height) < 26 * scale.per_y:
+        under = points[0][0] * 150 / layout.width  # the stretch of time that the label is wide
+        record["y"] = min(scale.y(y) for x, y in points if x >= points[-1][0] + under) - 14 * scale.per_y
+    layers = [texts([record], color=color, align="right", dx=-8, dy=-8)]
+    if limit is not None:
+        named = {"x": 0, "y": scale.y(limit), "text": f"limit {format_bytes(limit)}"}
+        layers.append(texts([named], color=KILL, align="right", dx=-4, dy=-8))
     return layers
 
 
@@ -305,16 +324,10 @@ def workers_chart(report: Report, frame: Frame, layout: Layout) -> Spec | None:
 
 def pods_chart(report: Report, frame: Frame, layout: Layout) -> Spec | None:
     """One small chart a pod on the same scales; None with fewer than two pods."""
-    series = [one for one in fields.rows(report.memory, "series") if not fields.text(one, "process")]
     lines = [
-        (
-            clip(clean(fields.text(one, "pod") or "?"), 26, middle=True),
-            one.get("dead") is True,
-            _inside(one, frame),
-        )
-        for one in series
-    ]
-    lines = [line for line in lines if line[2]][:8]
+        (clip(clean(pod or "?"), 26, middle=True), dead, points)
+        for pod, dead, points in _by_pod(report, frame)
+    ][:8]
     if len(lines) < 2:
         return None
     limit = view.limit_bytes(report)

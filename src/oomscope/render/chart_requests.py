@@ -58,7 +58,7 @@ class Drawing:
 
 def requests_chart(report: Report, frame: Frame, layout: Layout) -> Spec | None:
     """Chart B; None when there is no request to draw."""
-    bars = fields.rows(report.chart, "bars")
+    bars = _labelled(fields.rows(report.chart, "bars"), report)
     head = 30.0 + (layout.size + 4) * len(title_lines(view.requests_title(report), layout))
     drawing = Drawing(y=head)
     opened = [bar for bar in bars if fields.text(bar, "state") == "in_flight"]
@@ -67,6 +67,13 @@ def requests_chart(report: Report, frame: Frame, layout: Layout) -> Spec | None:
     _completed(drawing, completed, frame, layout)
     _rate(drawing, report, frame, layout)
     return _draw(drawing, report, frame, layout, head) if drawing.y > head else None
+
+
+def _labelled(bars: list[Row], report: Report) -> list[Row]:
+    """The bars under the names people know: method and path, where the endpoint table has them."""
+    names = {fields.text(row, "endpoint"): view.endpoint_name(row) for row in report.endpoints}
+    known = [(bar, fields.text(bar, "endpoint")) for bar in bars]
+    return [{**bar, "endpoint": names.get(endpoint, endpoint)} for bar, endpoint in known]
 
 
 def _label(bar: Row) -> str:
@@ -159,7 +166,7 @@ def _completed(drawing: Drawing, bars: list[Row], frame: Frame, layout: Layout) 
     drawing.y = top + max(2 if not layout.narrow else 1, len(lanes)) * (THIN + 3) + 10
     drawing.drawn += placed
     if placed < len(bars):
-        drawing.notes.append(f"{placed} of {len(bars):,} completed over 1 s")
+        drawing.notes.append(f"{placed} of {len(bars):,} completed ones")
 
 
 def _rate(drawing: Drawing, report: Report, frame: Frame, layout: Layout) -> None:

@@ -60,6 +60,7 @@ def _template() -> Template:
         "size": format_bytes,
         "thousands": lambda number: f"{number:,}",
         "capital": view.capital,
+        "plural": view.plural,
         "words": lambda parts: " ".join(part for part in parts if part),
     }
     return environment.get_template("report.html.j2")
