@@ -40,6 +40,38 @@ def cloudwatch_logs(plan: Plan, pods: Sequence[PodFacts]) -> Source | Gap:
     )
 
 
+def alb(plan: Plan, _pods: Sequence[PodFacts]) -> Source | Gap:
+    """ALB access logs: the Athena table when one is configured, else the bucket."""
+    settings = plan.cluster.alb
+    if settings.table:
+        from oomscope.sources.athena import AthenaSource
+
+        return AthenaSource(
+            _access(plan.cluster.aws),
+            settings.database or "default",
+            settings.table,
+            settings.catalog,
+            settings.workgroup,
+            settings.output_location,
+            max_scan_bytes=plan.config.max_scan_bytes,
+            now=plan.now,
+            name="alb",
+        )
+    if settings.bucket:
+        from oomscope.sources.alb_s3 import AlbS3Source
+
+        return AlbS3Source(
+            _access(plan.cluster.aws),
+            settings.bucket,
+            settings.prefix,
+            settings.load_balancer,
+            rate=settings.requests_per_second or 50.0,
+            now=plan.now,
+            name="alb",
+        )
+    return Gap("alb", "off", "no ALB logs are configured", fix="set alb.table or alb.bucket")
+
+
 def prometheus(plan: Plan, _pods: Sequence[PodFacts]) -> Source | Gap:
     """Memory and restart series."""
     settings = plan.cluster.prometheus
@@ -61,5 +93,6 @@ def prometheus(plan: Plan, _pods: Sequence[PodFacts]) -> Source | Gap:
 
 BUILDERS: tuple[tuple[str, Callable[[Plan, Sequence[PodFacts]], Source | Gap]], ...] = (
     ("cloudwatch_logs", cloudwatch_logs),
+    ("alb", alb),
     ("prometheus", prometheus),
 )
