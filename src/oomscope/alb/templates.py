@@ -30,9 +30,8 @@ _NEVER_A_NAME = re.compile(
     """,
     re.VERBOSE | re.ASCII,
 )
-_TOKEN = re.compile(
-    r"(?=[^0-9]*[0-9])[\w=~%+-]{16,}", re.ASCII
-)  # long, with a digit: a key, a signature, an encoded blob
+# Long, with a digit: a key, a signature, an encoded blob.
+_TOKEN = re.compile(r"(?=[^0-9]*[0-9])[\w=~%+-]{16,}", re.ASCII)
 _NUMBERS = rf"/(?:{_UUID}|[0-9a-f]{{32,}}|[0-9]+)\b"
 _ROUGH = re.compile(_NUMBERS, re.ASCII)
 _ROUGH_RUST = _NUMBERS.replace(r"\b", r"(?-u:\b)")
@@ -62,9 +61,10 @@ def is_identifier(segment: str) -> bool:
     """Whether the form of a path segment alone says that it names one thing among many."""
     if _NEVER_A_NAME.fullmatch(segment):
         return True
-    return _TOKEN.fullmatch(segment) is not None and sum(char.isdigit() for char in segment) * 8 >= len(
-        segment
-    )
+    if not _TOKEN.fullmatch(segment):
+        return False
+    cases = any(char.isupper() for char in segment) and any(char.islower() for char in segment)
+    return sum(char.isdigit() for char in segment) * 8 >= len(segment) or (cases and len(segment) >= 20)
 
 
 def templates(paths: pl.Series) -> pl.Series:
