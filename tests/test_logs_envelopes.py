@@ -268,7 +268,7 @@ def test_an_empty_input_is_a_gap():
 @pytest.mark.parametrize(
     "head",
     [
-        b'http 2026-11-23T09:18:26.694049Z app/x/1 1.2.3.4:1 10.0.0.1:3000 0.0 0.1 0.0 200 200 1 2 "GET http://a:80/ HTTP/1.1" "curl" - -',
+        b'http 2026-11-23T09:18:26.694049Z app/x/1 1.2.3.4:1 10.0.0.1:3000 0.0 0.1 0.0 200 200 1 2 "GET http://a:80/ HTTP/1.1" "curl" - -',  # noqa: E501
         b"[ 4907.210505] Memory cgroup out of memory: Killed process 24731 (ruby) total-vm:1kB, anon-rss:2kB",
         b"Nov 23 09:21:48 node kernel: ruby invoked oom-killer: gfp_mask=0xcc0",
         b"2026-11-23T09:21:48,471098+00:00 oom-kill:constraint=CONSTRAINT_MEMCG",
@@ -277,7 +277,7 @@ def test_an_empty_input_is_a_gap():
         b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"2"]]}]}}',
         b'{"receiver":"x","status":"firing","alerts":[{"labels":{}}],"message":"**Firing**","title":"t"}',
         b"time,pod,bytes\n2026-11-23T09:00:00Z,web-1,1\n",
-        b'{"events":[{"logStreamName":"n.host.dmesg","timestamp":1,"message":"{\\"ident\\":\\"kernel\\",\\"message\\":\\"oom\\"}"}]}',
+        b'{"events":[{"logStreamName":"n.host.dmesg","timestamp":1,"message":"{\\"ident\\":\\"kernel\\",\\"message\\":\\"oom\\"}"}]}',  # noqa: E501
         b"\xff\xd8\xff\xe0JFIF" * 20,
         b"",
         b"plain prose, which Started something and Completed it",

@@ -1,4 +1,4 @@
-"""Application logs: from bytes in any envelope to requests, jobs and process lives. Pure; reads only what it is given."""
+"""Application logs: from bytes in any envelope to requests, jobs and process lives. Reads only what it is given."""
 
 from __future__ import annotations
 

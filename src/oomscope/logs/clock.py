@@ -32,7 +32,7 @@ def zone_seconds(text: str) -> int | None:
 
 
 def rfc3339_ns(text: str) -> int | None:
-    """Nanoseconds since 1970 of an RFC 3339 time with zone (fraction of any length up to 9 digits); None if it is none."""
+    """Nanoseconds since 1970 of an RFC 3339 time with zone (any fraction); None if it is none."""
     seconds = second_epoch(text[:19])
     if seconds is None:
         return None

@@ -58,9 +58,7 @@ def read_entries(reader: Reader, envelope: str, owner: Identity, state: ReadStat
 
 def _bare(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry]:
     lines = LineReader(reader)
-    number = 0
-    for text in lines:
-        number += 1
+    for number, text in enumerate(lines, 1):
         yield Entry(owner, None, text, number)
         state.bytes = lines.bytes
     if lines.cut_tail:
@@ -93,20 +91,18 @@ def _kubectl(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entr
     """``kubectl logs`` with ``--timestamps``, ``--prefix`` or both. The prefix stands before the time."""
     lines = LineReader(reader)
     owners: dict[str, Identity] = {}
-    number = 0
-    for text in lines:
-        number += 1
+    for number, text in enumerate(lines, 1):
         state.bytes = lines.bytes
         mine = owner
         prefix = _POD_PREFIX.match(text) if text[:5] == "[pod/" else None
         if prefix:
-            text = text[prefix.end() :]
             mine = owners.get(prefix[0]) or replace(owner, pod=prefix[1], container=prefix[2])
             if len(owners) < 10_000:
                 owners[prefix[0]] = mine
-        at, _, rest = text.partition(" ")
-        at_ns = rfc3339_ns(at) if text[4:5] == "-" and len(at) > 19 else None
-        yield Entry(mine, at_ns, rest if at_ns is not None else text, number)
+        line = text[prefix.end() :] if prefix else text
+        at, _, rest = line.partition(" ")
+        at_ns = rfc3339_ns(at) if line[4:5] == "-" and len(at) > 19 else None
+        yield Entry(mine, at_ns, rest if at_ns is not None else line, number)
 
 
 def _docker(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry]:

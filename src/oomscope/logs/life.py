@@ -22,6 +22,7 @@ class Life:
         self.cut_tail = False
         self.also_in: tuple[str, ...] = ()
         self.bytes = 0
+        self.last_at: int | None = None  # of the envelope's clock
         self.digest = 0
         self._tz = tz
         # With a container id a second boot is a restart inside the container, without one it is the next container.
@@ -31,6 +32,7 @@ class Life:
     def feed(self, text: str, at: int | None, number: int) -> None:
         """One line. Afterwards ``scanner.reborn`` may be set: then go on with ``successor``."""
         self.bytes += len(text) + 1
+        self.last_at = at
         if self._digested < _DIGEST_LINES:
             self._digested += 1
             self.digest = (self.digest * 1_000_003 + hash(text)) & _MASK

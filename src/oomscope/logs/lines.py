@@ -54,8 +54,8 @@ class Peeked:
 class LineReader:
     """The lines of a reader, decoded as UTF-8 (bad bytes become U+FFFD), without line ends.
 
-    A line keeps its first ``MAX_LINE`` bytes. ``bytes`` counts all bytes, ``cut_tail`` tells after the last line whether
-    it lacked its line end.
+    A line keeps its first ``MAX_LINE`` bytes. ``bytes`` counts all bytes, ``cut_tail`` tells after the last line
+    whether it lacked its line end.
     """
 
     def __init__(self, reader: Reader) -> None:

@@ -58,6 +58,11 @@ class LineScanner:
         """One line with its envelope's time (microseconds since 1970) and its number in the source."""
         if "\x1b" in text:
             text = strip_ansi(text)
+        if self._votes and self._learning is not None and "Puma starting in " in text[:40]:
+            self._learn()  # what comes now may look different
+            if self.reborn:
+                self.leftover.append((text, at, number))
+                return
         if self._learning is None:
             self._line(text, at, number)
             if self.reborn:

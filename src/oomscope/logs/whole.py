@@ -63,7 +63,7 @@ class Book:
             return life
         name = _ENVELOPE_NAMES.get(envelope, envelope)
         earlier = self._ended.get((owner.container_id, name)) if owner.container_id else None
-        last = earlier.scanner.tally.last_at if earlier is not None else None
+        last = earlier.last_at if earlier is not None else None
         if earlier is not None and at is not None and last is not None and at >= last:
             earlier.also_in = (*earlier.also_in, source)
             life = self._lives[owner] = earlier
