@@ -32,6 +32,9 @@ class PrometheusState:
     fault: str | None = None
     faults_left: int = 1_000_000
     answers: dict[str, Any] = field(default_factory=dict)  # path under /api/v1 -> data
+    numbers: dict[str, float | None] = field(
+        default_factory=dict
+    )  # text of an instant query -> its one value
     asked: list[Asked] = field(default_factory=list)
 
     def queries(self) -> list[str]:
@@ -65,7 +68,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "query_range":
             self._range(form)
         else:
-            self._json(200, {"status": "success", "data": {"resultType": "vector", "result": []}})
+            number = self.state.numbers.get(form.get("query", ""))
+            result = [] if number is None else [{"metric": {}, "value": [time.time(), str(number)]}]
+            self._json(200, {"status": "success", "data": {"resultType": "vector", "result": result}})
 
     def _range(self, form: dict[str, str]) -> None:
         start, end, step = float(form["start"]), float(form["end"]), float(form["step"])

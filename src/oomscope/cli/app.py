@@ -18,6 +18,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("collect", "oomscope.cli.collect", "Save and replay"),
     ("report", "oomscope.cli.report", "Save and replay"),
     ("schema", "oomscope.cli.schema", "Save and replay"),
+    ("doctor", "oomscope.cli.doctor", "Set up"),
     ("config", "oomscope.cli.config", "Set up"),
 )
 

@@ -91,6 +91,16 @@ class AlbS3Source:
             sources=("alb",) if frame.height else (),
         )
 
+    def newest(self, window: Window, ctx: Context) -> LogFile | None:
+        """The latest file of the window, proven readable; None when there is none. Raises SourceError."""
+        client = self.access.client("s3")
+        file = max(self._list(client, window, ctx), key=lambda found: found.end, default=None)
+        if file is not None:
+            self._call(
+                client.head_object, f"read {file.key}", "s3:GetObject", Bucket=self.bucket, Key=file.key
+            )
+        return file
+
     # ------------------------------------------------------------------------------------------------ listing
 
     def _list(self, client: Any, window: Window, ctx: Context) -> Iterator[LogFile]:

@@ -86,6 +86,13 @@ class AthenaSource:
             sources=("alb",) if frame.height else (),
         )
 
+    def probe(self, ctx: Context) -> AlbTable:
+        """The table as it is defined, after one query that scans nothing proved the rights to ask. SourceError else."""
+        client = self.access.client("athena")
+        table = self._table(client)
+        self._run(client, Statement("SELECT 1 AS one"), ctx)
+        return table
+
     # -------------------------------------------------------------------------------------------- one query
 
     def _table(self, client: Any) -> AlbTable:

@@ -9,7 +9,7 @@ from oomscope.errors import SourceError, UsageError
 
 _DENIED = {
     "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnrecognizedClientException", "ExpiredToken",
-    "ExpiredTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch", "AuthFailure", "InvalidAccessKeyId",
+    "ExpiredTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch", "AuthFailure", "InvalidAccessKeyId", "403",
 }  # fmt: skip
 _MISSING = {"ResourceNotFoundException", "NoSuchKey", "NoSuchBucket", "EntityNotFoundException", "404"}
 _BUSY = {"ThrottlingException", "Throttling", "TooManyRequestsException", "SlowDown", "RequestLimitExceeded"}

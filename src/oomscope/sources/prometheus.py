@@ -161,7 +161,11 @@ def selector(metric: str, target: Target, labels: Mapping[str, str], *, dotted: 
 
 def _selector(metric: str, terms: list[tuple[str, str, str]], *, dotted: bool = False) -> str:
     inner = ",".join(f"{_quoted(k) if dotted and '.' in k else k}{op}{_quoted(v)}" for k, op, v in terms)
-    return f"{{{_quoted(metric)},{inner}}}" if dotted else f"{metric}{{{inner}}}"
+    return (
+        f"{{{','.join([_quoted(metric), *([inner] if inner else [])])}}}"
+        if dotted
+        else f"{metric}{{{inner}}}"
+    )
 
 
 def _own_matchers(metric: str, labels: Mapping[str, str], *, dotted: bool) -> Iterator[tuple[str, str, str]]:
@@ -214,6 +218,11 @@ def selector_of(
         return _selector(metric, [("namespace", "=", name), *common])
     exported = _selector(metric, [("exported_namespace", "=", name), *common])
     return f"({_selector(metric, [('namespace', '=', name), *common])} or {exported})"
+
+
+def bare_selector(metric: str, labels: Mapping[str, str], *, dotted: bool = False) -> str:
+    """A selector for every pod there is."""
+    return _selector(metric, list(_own_matchers(metric, labels, dotted=dotted)), dotted=dotted)
 
 
 def ask_steps(client: httpx.Client, text: str, window: Window, step_s: int) -> dict[str, Any]:
