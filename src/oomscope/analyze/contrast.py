@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import numpy as np
 import polars as pl
 from scipy.stats import hypergeom, poisson
 
@@ -25,13 +24,13 @@ from oomscope.analyze.traits import (
     Feature,
     Value,
     looks,
-    only_running,
+    outliving,
     read_traits,
 )
 from oomscope.report import Distinguishing
 from oomscope.units import format_bytes
 
-ALPHA = 0.01 / 3  # after correction, for each of three looks: one false trait in a hundred incidents
+ALPHA = 0.01 / 4  # after correction, for each of four looks: one false trait in a hundred incidents
 MIN_SPREAD = 20  # ordinary requests needed to know how often two of them share a value
 RARE_PAIR = 0.1  # with few values in all, sharing one means nothing
 MIN_SHARE = 0.5  # a trait must cover at least half of the suspect requests ...
@@ -39,8 +38,6 @@ MIN_GAP = 0.4  # ... and be this much commoner among them than among the others
 MAX_ORDINARY = 2000  # rows looked at; more add nothing but time
 MAX_SUSPECT = 300
 LONE_REQUESTS = 3  # up to this many suspects, repetition cannot be tested (see ``_lone``)
-LONE_AGE_FACTOR = 5.0
-LONE_LATER = 3
 NOVEL = 0.05  # a new value says something where fewer ordinary requests than this bring one
 
 Form = Literal["value", "present", "absent", "at_least"]
@@ -85,8 +82,7 @@ def distinguish(
         chosen = _smallest_description(_significant(look), limit) or _repeated_ids(look, limit)
         if chosen:
             return tuple(_describe(trait) for trait in chosen)
-    running, rest = only_running(suspect, ordinary)
-    return tuple(_describe(trait) for trait in _lone(read_traits(running, rest), running, rest, limit))
+    return tuple(_describe(trait) for trait in _lone(*outliving(suspect, ordinary), limit))
 
 
 def _thin(table: pl.DataFrame, most: int) -> pl.DataFrame:
@@ -263,15 +259,16 @@ def _collisions(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -
     ]
 
 
-def _lone(columns: Columns, suspect: pl.DataFrame, ordinary: pl.DataFrame, limit: int) -> list[_Trait]:
+def _lone(suspect: pl.DataFrame, ordinary: pl.DataFrame, limit: int) -> list[_Trait]:
     """One to three requests cannot repeat a value often enough to test it.
 
-    When they have run far longer than any ordinary request, while later requests of the same endpoint finished as
-    usual (so it is not the endpoint as such), a value that is new where new values are rare is named as a lead,
-    else the id nobody else asked for. It carries no p-value.
+    When they have run far longer than the ordinary ones, while later requests of the same endpoint finished (so it is
+    not the endpoint as such), a value that is new where new values are rare is named as a lead, else the id nobody
+    else asked for. It carries no p-value.
     """
-    if suspect.height > LONE_REQUESTS or not _outlived(suspect, ordinary):
+    if not 1 <= suspect.height <= LONE_REQUESTS or not _others_went_on(suspect, ordinary):
         return []
+    columns = read_traits(suspect, ordinary)
     found = [
         (novelty, trait)
         for feature, (bad, good) in columns.items()
@@ -301,17 +298,13 @@ def _unseen(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> li
     ]
 
 
-def _outlived(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> bool:
-    if "age_s" not in suspect.columns or "duration_ms" not in ordinary.columns:
+def _others_went_on(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> bool:
+    """Did the endpoint answer anyone since its first suspect request began?"""
+    if not {"started_at", "ended_at"} <= set(ordinary.columns) or "started_at" not in suspect.columns:
         return False
-    ages = suspect["age_s"].drop_nulls()
-    durations = ordinary["duration_ms"].drop_nulls().to_numpy() / 1000
-    first = suspect["started_at"].drop_nulls().min() if "started_at" in suspect.columns else None
-    if not len(ages) or len(durations) < MIN_ORDINARY or first is None:
-        return False
-    later = ordinary.filter((ordinary["started_at"] > first) & ordinary["ended_at"].is_not_null()).height
-    youngest: float = ages.min()  # type: ignore[assignment]  # a Float64 column
-    return later >= LONE_LATER and youngest >= LONE_AGE_FACTOR * float(np.quantile(durations, 0.98))
+    first = suspect["started_at"].drop_nulls().min()
+    later = (ordinary["started_at"] > first) & ordinary["ended_at"].is_not_null()
+    return first is not None and bool(later.any())
 
 
 def _describe(trait: _Trait) -> Distinguishing:

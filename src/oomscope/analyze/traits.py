@@ -18,6 +18,7 @@ ABSENT = "\x00absent"  # known not to be there
 MIN_ORDINARY = 5  # fewer ordinary requests cannot say what is ordinary
 SURVIVED_FACTOR = 10.0  # times the usual duration ...
 SURVIVED_SHARE = 0.3  # ... and this share of the suspects' age: as long as the bad ones
+OLD_FACTOR = 5.0  # times the duration nine in ten ordinary requests stay below
 MAX_PARAMS = 64  # of one request
 MAX_FEATURES = 200  # of one endpoint
 MAX_TEXT = 80
@@ -55,7 +56,7 @@ def read_traits(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> Columns:
 
 
 def looks(columns: Columns, suspect: pl.DataFrame, ordinary: pl.DataFrame) -> Iterator[Columns]:
-    """Three ways to draw the line: running and survived bad ones as given, by age alone, only those running."""
+    """Ways to draw the line: as given; running and long survived ones; only those running; only those running long."""
     yield columns
     running, rest = only_running(suspect, ordinary)
     by_age = columns if running is suspect else read_traits(running, rest)
@@ -64,6 +65,24 @@ def looks(columns: Columns, suspect: pl.DataFrame, ordinary: pl.DataFrame) -> It
         yield _with_survivors(by_age, survived)
     if by_age is not columns:
         yield by_age
+    old, rest = outliving(suspect, ordinary)
+    if 0 < old.height < running.height:
+        yield read_traits(old, rest)
+
+
+def outliving(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The requests in flight that are several times older than nearly all ordinary ones, and the shorter of those."""
+    running, rest = only_running(suspect, ordinary)
+    if "age_s" not in running.columns or "duration_ms" not in rest.columns:
+        return running.head(0), rest
+    usual = rest["duration_ms"].quantile(0.9)
+    if usual is None or rest["duration_ms"].count() < MIN_ORDINARY:
+        return running.head(0), rest
+    old = running.filter(pl.col("age_s") >= OLD_FACTOR * usual / 1e3)
+    youngest = old["age_s"].min()
+    if not isinstance(youngest, float):
+        return old, rest
+    return old, rest.filter((pl.col("duration_ms") < SURVIVED_SHARE * 1e3 * youngest).fill_null(True))
 
 
 def only_running(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
