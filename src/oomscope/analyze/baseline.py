@@ -23,6 +23,7 @@ WINDOW_S = 1200.0
 MIN_GUARD_S, MAX_GUARD_S, GUARD_SHARE = 3.0, 60.0, 0.25
 MU_PSEUDO, SIGMA_PSEUDO, SIGMA_PRIOR = 3.0, 8.0, 0.6
 SHORTEST_S = 1e-3
+MIN_BETWEEN = 0.8  # spread of the medians of endpoints: what an endpoint never seen may be like
 STALL_WINDOW_S, SIBLING_WINDOW_S = 15.0, 90.0
 MAX_STALL, MAX_SIBLING_STALL = 6.0, 20.0
 
@@ -103,7 +104,8 @@ def _durations(runs: Runs, inside: Flags) -> tuple[Floats, Floats, Floats, Float
     mu = (first + MU_PSEUDO * overall) / (n + MU_PSEUDO)
     spread = np.maximum(second - 2 * mu * first + n * mu**2, 0.0)
     sigma = np.sqrt((spread + SIGMA_PSEUDO * SIGMA_PRIOR**2) / (n + SIGMA_PSEUDO))
-    sigma = np.clip(sigma, 0.15, 2.0)
+    between = max(float(np.std(mu[n > 0])) if (n > 0).any() else 1.0, MIN_BETWEEN)
+    sigma = np.clip(np.sqrt(sigma**2 + 1 / (1 / between**2 + n / sigma**2)), 0.15, 2.0)
     total = runs.count(done, np.where(done, runs.duration, 0.0))
     w = (total + MU_PSEUDO * np.exp(mu + np.minimum(sigma, 1.0) ** 2 / 2)) / (n + MU_PSEUDO)
     return mu, sigma, w, n

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,8 @@ from oomscope.analyze.in_flight import find_in_flight
 from oomscope.analyze.memory import Memory, read_memory
 from oomscope.analyze.model import AccessJoin, InFlight, KillCase
 from oomscope.analyze.names import EndpointNames
-from oomscope.analyze.runs import Runs, make_runs
-from oomscope.analyze.transient import Transient, score_transient
+from oomscope.analyze.runs import Runs, make_runs, seconds_after
+from oomscope.analyze.transient import Transient, Waiting, score_transient
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +42,12 @@ class Case:
     base: Baseline
     transient: Transient
     growth: Growth | None
-    queued: Floats  # further arrivals of each endpoint that only the ALB saw
+    waiting: Waiting
+
+    @property
+    def queued(self) -> Floats:
+        """Per endpoint: requests that had reached the load balancer and never the app."""
+        return np.bincount(self.waiting.who, minlength=self.runs.n).astype(float)
 
     @property
     def at_limit(self) -> bool:
@@ -56,26 +62,27 @@ def measure(bundle: Bundle, kill: KillCase, join: AccessJoin) -> Case:
     runs = make_runs(bundle, kill, flight, join, names)
     memory = read_memory(bundle, kill)
     base = make_baseline(runs)
-    queued = _queued(join, flight, runs, names)
+    waiting = _waiting(join, flight, runs, names, kill)
     at_limit = kill.verdict in AT_LIMIT and kill.scope in ("container", "pod", "unknown")
     return Case(
         bundle=bundle, kill=kill, join=join, names=names, flight=flight, runs=runs, memory=memory, base=base,
-        transient=score_transient(runs, base, queued),
+        transient=score_transient(runs, base, waiting),
         growth=make_growth(runs, memory, _pods_of_lives(bundle, kill, runs), at_limit=at_limit),
-        queued=queued,
+        waiting=waiting,
     )  # fmt: skip
 
 
-def _queued(join: AccessJoin, flight: InFlight, runs: Runs, names: EndpointNames) -> Floats:
+def _waiting(join: AccessJoin, flight: InFlight, runs: Runs, names: EndpointNames, kill: KillCase) -> Waiting:
     """ALB rows lost at the kill beyond those counted as in flight: they waited for a thread."""
     counted = set(flight.requests["access_row"].drop_nulls())
-    waiting = join.lost.filter(~pl.col("row").is_in(counted)) if counted else join.lost
+    rows = join.lost.filter(~pl.col("row").is_in(counted)) if counted else join.lost
     code = {(name, bool(job)): i for i, (name, job) in enumerate(zip(runs.names, runs.is_job, strict=True))}
-    total = np.zeros(runs.n)
-    for name in names.names(waiting["method"], waiting["path"]):
-        if (name, False) in code:
-            total[code[name, False]] += 1
-    return total
+    found = [code.get((name, False), -1) for name in names.names(rows["method"], rows["path"])]
+    who = np.array(found, dtype=np.int64)
+    age = -rows.select(seconds_after("created_at", kill.killed_at or datetime.max))["created_at"].to_numpy()
+    received = rows["received_bytes"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    known = who >= 0
+    return Waiting(who[known], age[known].astype(float), received[known].astype(float))
 
 
 def _pods_of_lives(bundle: Bundle, kill: KillCase, runs: Runs) -> dict[str, str | None]:

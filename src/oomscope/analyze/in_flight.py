@@ -24,6 +24,7 @@ RACK_LEVEL_AGE = timedelta(seconds=60)
 FIT_SHARE = 0.98  # of requests that reached a controller, how many must have ended
 BODY_METHODS = ("POST", "PUT", "PATCH")
 DEFAULT_THREADS = 5  # Puma's own default, used only to order what the load balancer saw
+QUIET_BEFORE = timedelta(seconds=10)
 
 
 def find_in_flight(bundle: Bundle, kill: KillCase, join: AccessJoin, names: EndpointNames) -> InFlight:
@@ -217,7 +218,7 @@ def _from_access(
 ) -> InFlight:
     """ALB rows open at the kill on the dead target, oldest first, no more than there are threads: the rest waited."""
     rows = access_as_requests(join.lost, _at(kill), names)
-    cap = threads_of(bundle, dead_stream(bundle, kill)) or max(rows.height, 1)
+    cap = threads_of(bundle, dead_stream(bundle, kill)) or _threads_guess(bundle, join, kill)
     ordered = rows.sort("age_s", "access_row", descending=[True, False])
     note = (
         () if rows.height <= cap else (f"{rows.height - cap} more had reached the load balancer and waited",)
@@ -230,6 +231,22 @@ def _from_access(
         fix=fix,
         notes=note,
     )
+
+
+def _threads_guess(bundle: Bundle, join: AccessJoin, kill: KillCase) -> int:
+    """Most requests the dead target ever had open at once while it was not yet in trouble (at least Puma's default)."""
+    address = (join.dead_target or "").rpartition(":")[0]
+    until = _at(kill) - QUIET_BEFORE
+    rows = bundle.accesses.filter((pl.col("target_ip") == address) & (pl.col("time") < until))
+    if rows.is_empty():
+        return DEFAULT_THREADS
+    steps = pl.concat(
+        [
+            rows.select(at="created_at", step=pl.lit(1, dtype=pl.Int64)),
+            rows.select(at="time", step=pl.lit(-1, dtype=pl.Int64)),
+        ]
+    ).sort("at", "step")
+    return max(DEFAULT_THREADS, int(steps["step"].cum_sum().max() or 0))  # type: ignore[call-overload]
 
 
 def access_as_requests(lost: pl.DataFrame, killed_at: datetime, names: EndpointNames) -> pl.DataFrame:

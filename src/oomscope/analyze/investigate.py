@@ -63,7 +63,9 @@ def _no_kill(bundle: Bundle, kills: Sequence[KillCase]) -> NoKillFound:
         "no kill found for this target" if kills else "no kill found in the evidence",
         tried=f"the evidence tells of other pods: {others}" if kills else ", ".join(bundle.sources),
         likely="the termination is outside the window, or its objects were not given",
-        fix="leave out --pod, or name one of those" if kills else "add the Pod JSON, the events or the kernel log",
+        fix="leave out --pod, or name one of those"
+        if kills
+        else "add the Pod JSON, the events or the kernel log",
         slug="no-kill",
     )
 

@@ -71,7 +71,9 @@ class Memory:
         None  # the final rise over ``rise_window_s`` against the largest usual one (a ratio)
     )
     rise_window_s: float | None = None
-    peak_share: float | None = None  # highest level before that window, any instance, as a share of the limit
+    early_share: float | None = (
+        None  # level (95th percentile) in the first 60 % of the life, once booted, of the limit
+    )
     notes: tuple[str, ...] = field(default=())
 
 
@@ -166,13 +168,13 @@ def _measured(dead: Curve, others: tuple[Curve, ...], limit: int | None) -> Memo
     rise_from, rise = _last_rise(dead)
     slope, straight, settling = _lines(dead)
     growth = max(top - base, 0.0)
-    window, ratio, peak = _final_rise(dead, others, top)
+    window, ratio = _final_rise(dead, others, top)
     return Memory(
         dead=dead, others=others, limit_bytes=limit, last_bytes=last, blind_s=blind,
         missing_bytes=max(top - last, 0.0) if limit else None, base_bytes=base, growth_bytes=growth,
         rise_bytes=rise, rise_from_s=rise_from, slope=slope, straight=straight, settling=settling,
         late_share=_late_share(dead, top, growth), jump_bytes=float(np.diff(dead.y)[-3:].max(initial=0.0)),
-        last_rise=ratio, rise_window_s=window, peak_share=None if peak is None or not limit else peak / limit,
+        last_rise=ratio, rise_window_s=window, early_share=_early_share(dead, limit),
     )  # fmt: skip
 
 
@@ -241,37 +243,42 @@ def _fit(x: Floats, y: Floats) -> tuple[float, float]:
 
 
 RISE_SHARE, MIN_RISE_S, MAX_RISE_S, NOISE_SHARE = 0.15, 3.0, 60.0, 0.02
+BOOT_SHARE, EARLY_SHARE = 0.2, 0.6
 
 
-def _final_rise(
-    dead: Curve, others: tuple[Curve, ...], top: float
-) -> tuple[float | None, float | None, float | None]:
-    """(window, final rise over the largest usual rise in such a window, highest level before it).
+def _final_rise(dead: Curve, others: tuple[Curve, ...], top: float) -> tuple[float | None, float | None]:
+    """(window, final rise over the largest usual rise in such a window).
 
     Usual rises are those of the dead instance before, once booted, and of every other instance.
     """
     life = -float(dead.t[0])
     if dead.t.size < MIN_POINTS + 1 or not np.isfinite(dead.step_s):
-        return None, None, None
+        return None, None
     window = float(
         np.clip(RISE_SHARE * life, max(MIN_RISE_S, 2 * dead.step_s), max(MAX_RISE_S, 2 * dead.step_s))
     )
-    before = [_rises(curve, window, -window) for curve in (dead, *others)]
-    rises = np.concatenate([rise for rise, _ in before])
-    levels = [level for _, level in before if level is not None]
+    rises = np.concatenate([_rises(curve, window, -window) for curve in (dead, *others)])
     if rises.size < MIN_POINTS or top <= 0:
-        return window, None, max(levels, default=None)
+        return window, None
     final = top - float(np.interp(-window, dead.t, dead.y))
     usual = max(float(np.quantile(rises, 0.99)), NOISE_SHARE * top)
-    return window, max(final, 0.0) / usual, max(levels, default=None)
+    return window, max(final, 0.0) / usual
 
 
-def _rises(curve: Curve, window: float, until: float) -> tuple[Floats, float | None]:
-    """Rises over ``window`` that end before ``until``, and the highest level there; boot left out."""
-    booted = curve.t >= curve.t[0] + 0.2 * (curve.t[-1] - curve.t[0])
-    keep = booted & (curve.t <= until)
+def _rises(curve: Curve, window: float, until: float) -> Floats:
+    """Rises over ``window`` that end before ``until``; boot left out."""
+    keep = (curve.t >= _booted(curve)) & (curve.t <= until)
     t, y = curve.t[keep], curve.y[keep]
     if t.size < 2:
-        return np.zeros(0), None
+        return np.zeros(0)
     starts = t[t + window <= t[-1] + 1e-9]
-    return np.interp(starts + window, t, y) - np.interp(starts, t, y), float(y.max())
+    return np.asarray(np.interp(starts + window, t, y) - np.interp(starts, t, y))
+
+
+def _booted(curve: Curve) -> float:
+    return float(curve.t[0] + BOOT_SHARE * (curve.t[-1] - curve.t[0]))
+
+
+def _early_share(curve: Curve, limit: int | None) -> float | None:
+    early = curve.y[(curve.t >= _booted(curve)) & (curve.t <= curve.t[0] * (1 - EARLY_SHARE))]
+    return float(np.quantile(early, 0.95)) / limit if early.size >= 2 and limit else None

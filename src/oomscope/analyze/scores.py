@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from oomscope.analyze.case import Case
 from oomscope.analyze.weights import Weights
@@ -27,6 +28,7 @@ BIG_BODY, BIG_RESPONSE = 256 << 10, 1 << 20
 STANDS_OUT = 3.0  # nats of surprise from which a size counts as large for its endpoint
 SPIKE_RATIO = 4.0
 RUNAWAY_AGE_S, RUNAWAY_RATIO, RUNAWAY_OPEN = 5.0, 5.0, 3
+SAME_OPEN, SAME_SHARE, USUAL_SHARE = 3, 0.7, 0.5
 NO_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
 ENDPOINT_PATTERNS: tuple[Pattern, ...] = (
     "large_response", "large_payload", "memory_leak", "concurrent_spike", "runaway_request",
@@ -80,19 +82,25 @@ def raw_terms(case: Case, weights: Weights) -> Scores:
     memory = _Memory(case, cap["growth"])
     shared = {
         "count": np.clip(odds_of(case.transient.count), 0, cap["count"]),
-        "age": np.clip(odds_of(case.transient.age), 0, cap["age"]),
+        "age": np.clip(odds_of(case.transient.age), 0, cap["age"]) * _time_enough(case.transient.oldest),
         "time": _in_time(case),
     }
+    same = _same_input(case)
     terms: dict[Pattern, Terms] = {
-        "large_response": {**shared, **_response(case, cap), "growth": memory.of("seconds")},
+        "large_response": {
+            **shared, **_response(case, cap), "alone": _alone(case), "same_input": same, "growth": memory.of("seconds")
+        },
         "large_payload": {**shared, **_payload(case, cap), "growth": memory.of("starts", "seconds")},
-        "memory_leak": {"growth": memory.of_leak(), "rise": np.full(case.runs.n, _ordinary_rise(case))},
+        "memory_leak": {
+            "growth": memory.of_leak(), "rise": np.full(case.runs.n, _ordinary_rise(case)), "busy": _busy(case)
+        },
         "concurrent_spike": {
             "count": shared["count"], "time": shared["time"], **_arrivals(case, cap),
+            "same_input": -same,
             "growth": memory.of("starts", "seconds"),
         },
         "runaway_request": {
-            "age": shared["age"], "time": shared["time"], **_runaway(case), "growth": memory.of("seconds")
+            "age": shared["age"], "time": shared["time"], **_runaway(case), "same_input": same, "growth": memory.of("seconds")
         },
     }  # fmt: skip
     none: dict[Pattern, dict[str, float]] = {
@@ -189,6 +197,11 @@ def grown_while_open(case: Case) -> Floats:
     return np.where(oldest > 0, share, np.nan)
 
 
+def _time_enough(oldest: Floats) -> Floats:
+    """A request that ran for a blink cannot have taken much: age counts in full from a second on."""
+    return np.clip(oldest, 0.0, 1.0)
+
+
 def _in_time(case: Case) -> Floats:
     """-1 when nothing of it was open, or when its open requests began after the memory was taken; 0 when in time."""
     share = grown_while_open(case)
@@ -204,9 +217,15 @@ def _ordinary_rise(case: Case) -> float:
 
 
 def _tight(case: Case) -> float:
-    """How near the limit memory already was before (-1 at 60 %, +1 at 95 % and more)."""
-    share = case.memory.peak_share
-    return 0.0 if share is None else float(np.clip((share - 0.775) / 0.175, -1.0, 1.0))
+    """How near the limit memory already was early in the life (0 at 80 %, +1.5 at 92 % and more, -2 at 64 %)."""
+    share = case.memory.early_share
+    return 0.0 if share is None else float(np.clip((share - 0.8) / 0.08, -2.0, 1.5))
+
+
+def _busy(case: Case) -> Floats:
+    """ln of the traffic of each endpoint against the usual one: the more runs, the smaller a leak that can kill."""
+    runs = np.maximum(case.base.count, 1.0)
+    return np.clip(np.log(runs) - np.log(max(float(np.median(runs)), 1.0)), -2.0, 4.0)
 
 
 # ----------------------------------------------------------------------------------------------------- patterns
@@ -236,14 +255,42 @@ def _payload(case: Case, cap: dict[str, float]) -> Terms:
 
 def _arrivals(case: Case, cap: dict[str, float]) -> Terms:
     t = case.transient
-    burst = t.recent >= SPIKE_RATIO * np.maximum(t.recent_expected, 0.5)
+    common = max(
+        1.0, float(t.recent.sum() / max(float(t.recent_expected.sum()), 1e-9)) if t.recent.size else 1.0
+    )
+    burst = t.recent >= SPIKE_RATIO * min(common, 3.0) * np.maximum(t.recent_expected, 0.5)
     return {
         "arrivals": np.where(burst, np.clip(odds_of(t.arrivals), 0, cap["arrivals"]), 0.0),
         "no_burst": np.where(burst, 0.0, -1.0),
     }
 
 
+def _alone(case: Case) -> Floats:
+    """-1 when a single unusually long request is open: that is a runaway, not large responses."""
+    return np.where(_long(case) & (case.transient.open == 1), -1.0, 0.0)
+
+
+def _long(case: Case) -> NDArray[np.bool_]:
+    t = case.transient
+    return (t.oldest >= RUNAWAY_AGE_S) & (t.oldest >= RUNAWAY_RATIO * case.base.w)
+
+
+def _same_input(case: Case) -> Floats:
+    """1 where three or more open requests of an endpoint ask for the same thing, which is rare for it otherwise."""
+    same = np.zeros(case.runs.n)
+    flight = case.flight.requests
+    for e in np.flatnonzero((case.transient.open >= SAME_OPEN) & ~case.runs.is_job):
+        paths = flight.filter(pl.col("endpoint") == case.runs.names[e])["path"].drop_nulls()
+        top = paths.value_counts(sort=True, name="n").sort(["n", "path"], descending=[True, False]).head(1)
+        if not len(top) or top["n"][0] < SAME_SHARE * len(paths):
+            continue
+        rows = case.runs.request_row[(case.runs.who == e) & ~case.runs.open & (case.runs.request_row >= 0)]
+        usual = case.bundle.requests["path"][rows]
+        same[e] = float(len(usual) > 0 and float((usual == top["path"][0]).sum()) < USUAL_SHARE * len(usual))
+    return same
+
+
 def _runaway(case: Case) -> Terms:
     t = case.transient
-    long = (t.oldest >= RUNAWAY_AGE_S) & (t.oldest >= RUNAWAY_RATIO * case.base.w)
+    long = _long(case)
     return {"not_long": np.where(long, 0.0, -1.0), "few": np.where(t.open > RUNAWAY_OPEN, -1.0, 0.0)}

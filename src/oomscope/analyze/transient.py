@@ -28,6 +28,15 @@ ARRIVAL_WINDOW_S = 30.0
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Requests that only the load balancer saw: endpoint index, seconds since their creation, body bytes (NaN unknown)."""
+
+    who: NDArray[np.int64]
+    age: Floats
+    received: Floats
+
+
+@dataclass(frozen=True)
 class Transient:
     """Per endpoint: ``open`` at the kill, ``expected``; surprises ``count``, ``age``, ``arrivals``, ``received``, ``sent``,
     ``allocs``. ``oldest`` seconds (0: none open). ``recent`` starts in the last ``window_s`` against ``recent_expected``.
@@ -52,14 +61,14 @@ class Transient:
     request_llr: Floats
 
 
-def score_transient(runs: Runs, base: Baseline, queued: Floats | None = None) -> Transient:
-    """All transient surprises. ``queued``: per endpoint, further arrivals the ALB saw that never reached the app."""
-    waiting = np.zeros(runs.n) if queued is None else queued
+def score_transient(runs: Runs, base: Baseline, waiting: Waiting) -> Transient:
+    """All transient surprises."""
     open_ = runs.count(runs.open)
     age, oldest = _age_surprise(runs, base)
     arrivals, recent, expected, window = _arrival_surprise(runs, base, waiting)
-    received, received_open = _received_surprise(runs)
+    received, received_open = _received_surprise(runs, waiting)
     sent, sent_max = _tail_surprise(runs, runs.sent)
+    sent = np.maximum(sent, _outsized(runs, sent_max))
     allocs, _ = _tail_surprise(runs, runs.allocs)
     return Transient(
         open=open_, expected=base.expected_open, oldest=oldest, count=_count_surprise(open_, base), age=age,
@@ -104,7 +113,8 @@ def residual_tail(age: Floats, mu: Floats, sigma: Floats) -> Floats:
 def _arrival_surprise(runs: Runs, base: Baseline, waiting: Floats) -> tuple[Floats, Floats, Floats, float]:
     """Starts on the dead pod in the last seconds, against the endpoint's share of all traffic then."""
     window = float(min(ARRIVAL_WINDOW_S, base.guard_s))
-    recent = runs.count(runs.dead & (runs.start > -window)) + waiting
+    queued = np.bincount(waiting.who[waiting.age < window], minlength=runs.n)
+    recent = runs.count(runs.dead & (runs.start > -window)) + queued
     usual = base.rate * window
     scale = max(1.0, float(recent.sum()) / max(float(usual.sum()), 1e-9))
     tail = poisson_tail(recent, base.count + 0.5, base.exposure_s, np.full(runs.n, window * min(scale, 4.0)))
@@ -128,19 +138,23 @@ def _sidak(z: float, n: int) -> float:
     return -float(np.log(max(-np.expm1(max(n, 1) * np.log1p(-min(p, 1 - 1e-12))), TINY)))
 
 
-def _received_surprise(runs: Runs) -> tuple[Floats, Floats]:
-    """Body sizes of open requests against the finished ones of the same endpoint (all, where it has none)."""
+def _received_surprise(runs: Runs, waiting: Waiting) -> tuple[Floats, Floats]:
+    """Body sizes of open (and waiting) requests against the finished ones of the same endpoint (all, where it has none)."""
     surprise, largest = np.zeros(runs.n), np.full(runs.n, np.nan)
     known = ~np.isnan(runs.received)
     sizes = _sizes(runs.received)
     done = known & ~runs.open
     overall = sizes[done] if done.any() else np.array([np.log(1000.0)])
-    for e in np.unique(runs.who[runs.open & known]):
-        mine = runs.open & known & (runs.who == e)
+    ours = ~np.isnan(waiting.received)
+    who = np.concatenate([runs.who[runs.open & known], waiting.who[ours]])
+    bytes_ = np.concatenate([runs.received[runs.open & known], waiting.received[ours]])
+    for e in np.unique(who):
+        mine = bytes_[who == e]
         history = sizes[done & (runs.who == e)]
         centre, spread = _robust(history if history.size else overall, 5.0, 1.0, 0.3)
-        surprise[e] = min(_sidak((float(sizes[mine].max()) - centre) / spread, int(mine.sum())), 25.0)
-        largest[e] = float(runs.received[mine].max())
+        largest[e] = float(mine.max())
+        z = (float(_sizes(mine).max()) - centre) / spread
+        surprise[e] = min(_sidak(z, mine.size), 25.0)
     return surprise, largest
 
 
@@ -156,6 +170,17 @@ def _tail_surprise(runs: Runs, values: Floats) -> tuple[Floats, Floats]:
             centre, spread = _robust(mine, 5.0, 0.6, 0.2)
             surprise[e] = min(_sidak((float(mine.max()) - centre) / spread, mine.size), 25.0)
     return surprise, largest
+
+
+def _outsized(runs: Runs, largest: Floats, factor: float = 3.0, nats: float = 6.0) -> Floats:
+    """An endpoint whose largest response is several times what nearly all responses of the others stay below."""
+    known = ~np.isnan(runs.sent)
+    out = np.zeros(runs.n)
+    for e in np.flatnonzero(~np.isnan(largest)):
+        others = runs.sent[known & (runs.who != e)]
+        if others.size >= 20 and largest[e] > factor * float(np.quantile(others, 0.99)):
+            out[e] = nats
+    return out
 
 
 def _request_llr(runs: Runs, base: Baseline) -> Floats:

@@ -194,17 +194,32 @@ def _rise(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding
 
 
 def _tight(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
-    share = case.memory.peak_share
+    share = case.memory.early_share
     if share is None:
         return None
     return ledger.add(
-        f"memory had already been at {_percent(share)} of the limit before", name="peak_share", value=float(share),
-        unit="share", evidence=memory_refs(case),
+        f"memory was at {_percent(share)} of the limit early in the life of the container", name="early_share",
+        value=float(share), unit="share", evidence=memory_refs(case),
+    )  # fmt: skip
+
+
+def _same(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
+    return ledger.add(
+        f"its {case.transient.open[who]:.0f} open requests ask for the same thing, which is rare for it otherwise",
+        name="same_input", value=float(case.transient.open[who]), unit="requests", evidence=open_refs(case, who),
+    )  # fmt: skip
+
+
+def _busy(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
+    runs, usual = float(case.base.count[who]), float(np.median(case.base.count))
+    return ledger.add(
+        f"it ran {runs:.0f} times before; the median endpoint {usual:.0f} times", name="runs_before", value=runs,
+        unit="requests", baseline=f"median {usual:.0f}",
     )  # fmt: skip
 
 
 SPEAKERS: dict[str, Speaker] = {
-    "count": _count, "age": _age, "time": _time, "arrivals": _arrivals, "growth": _growth, "sent": _sent, "rise": _rise, "tight": _tight, "no_burst": _arrivals, "no_body": _received, "not_long": _age,
+    "count": _count, "age": _age, "time": _time, "arrivals": _arrivals, "growth": _growth, "sent": _sent, "rise": _rise, "tight": _tight, "busy": _busy, "same_input": _same, "alone": _age, "no_burst": _arrivals, "no_body": _received, "not_long": _age,
     "received": _received, "allocs": _allocs, "few": _few,
 }  # fmt: skip
 
