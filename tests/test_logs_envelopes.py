@@ -277,7 +277,7 @@ def test_an_empty_input_is_a_gap():
         b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"2"]]}]}}',
         b'{"receiver":"x","status":"firing","alerts":[{"labels":{}}],"message":"**Firing**","title":"t"}',
         b"time,pod,bytes\n2026-11-23T09:00:00Z,web-1,1\n",
-        b'{"events":[{"logStreamName":"n.host.dmesg","timestamp":1,"message":"{\\"ident\\":\\"kernel\\",\\"message\\":\\"oom\\"}"}]}',  # noqa: E501
+        b'{"events":[{"logStreamName":"n.host.dmesg","timestamp":1,"message":"{\\"ident\\":\\"kernel\\",\\"message\\":\\"oom\\"}"}]}',
         b"\xff\xd8\xff\xe0JFIF" * 20,
         b"",
         b"plain prose, which Started something and Completed it",
