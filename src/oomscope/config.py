@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
+from oomscope.config_serve import Serve
 from oomscope.errors import UsageError
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -101,6 +102,7 @@ class Config(_Part):
         default_factory=dict
     )  # alert label -> namespace, pod, container, cluster
     grafana_url: str | None = None
+    serve: Serve = Field(default_factory=Serve)
 
     def chosen(self, name: str | None = None) -> Cluster:
         """The named cluster, else the default one, else the only one, else an empty one."""
@@ -136,6 +138,7 @@ class _Environment(BaseSettings):
     minutes_before: str | None = None
     label_map: dict[str, Any] = Field(default_factory=dict)
     grafana_url: str | None = None
+    serve: dict[str, Any] = Field(default_factory=dict)
 
 
 def default_files() -> tuple[Path, ...]:
@@ -229,10 +232,10 @@ def _nearest(loc: tuple[int | str, ...]) -> str:
     for part in loc[:-1]:
         field = model.model_fields.get(str(part))
         inner = field.annotation if field else None
-        if str(part) == "clusters" or model is Config:
-            model = Cluster
-        elif isinstance(inner, type) and issubclass(inner, BaseModel):
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
             model = inner
+        elif str(part) == "clusters" or model is Config:
+            model = Cluster
     known = list(model.model_fields)
     near = difflib.get_close_matches(str(loc[-1]), known, 1)
     return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
