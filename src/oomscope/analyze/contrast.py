@@ -286,15 +286,15 @@ def _lone(suspect: pl.DataFrame, ordinary: pl.DataFrame, limit: int) -> list[_Tr
 def _unseen(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> list[tuple[float, _Trait]]:
     """Values no ordinary request had, with how often an ordinary one brings a new value (Good and Turing)."""
     theirs = Counter(v for v in good if v is not None)
-    ours = {v for v in bad if v is not None and v != ABSENT}
     base = frozenset(i for i, v in enumerate(good) if v is not None)
-    if not ours or any(v in theirs or v.startswith("<") for v in ours) or len(base) < MIN_ORDINARY:
-        return []
     known = frozenset(i for i, v in enumerate(bad) if v is not None)
+    fresh = {v for v in bad if v is not None and v != ABSENT and v not in theirs and not v.startswith("<")}
+    if len(base) < MIN_ORDINARY or len(_rows(bad, fresh)) < max(1.0, MIN_SHARE * len(known)):
+        return []
     novelty = (sum(count == 1 for count in theirs.values()) + 1) / (len(base) + 1)
     return [
         (novelty, _Trait(feature, "value", v, _rows(bad, {v}), known, frozenset(), base, 1, math.nan))
-        for v in sorted(ours)
+        for v in sorted(fresh)
     ]
 
 
