@@ -49,7 +49,7 @@ def explain_lines(report: Report, one: Hypothesis, style: Style) -> Lines:
 def _title(report: Report, one: Hypothesis, width: int) -> Lines:
     word = view.hypothesis_word(one)
     meaning = STATUSES[one.status] if one.status in ("ruled_out", "untested") else STRENGTHS[one.strength]
-    look = SUSPECT if one.id == report.cause.hypothesis else HEAD
+    look = SUSPECT if one.id == report.cause.hypothesis and one.suspect.kind != "none" else HEAD
     who = clip(view.suspect_name(one.suspect, one.pattern), width - 20, middle=True)
     detail = view.suspect_detail(one.suspect)
     lines = [Text.assemble((f"[{clip(view.name(one.id), 8)}] ", DIM), (who, look), f"  {word}")]

@@ -12,7 +12,7 @@ from oomscope.render.escape import clean, clip, pad
 from oomscope.render.fields import Row
 from oomscope.render.style import Style
 from oomscope.render.terminal import DIM, HEAD, RED, Lines, table, to_string, wrap
-from oomscope.render.words import PATTERNS, VERDICTS
+from oomscope.render.words import SHORT, VERDICTS
 
 _BAD = {"denied", "unreachable", "timed_out", "missing", "error"}
 
@@ -28,8 +28,13 @@ def render_list(rows: Sequence[Row], style: Style) -> str:
         return to_string([Text("no kills found")], style)
     heads = ("ID", f"WHEN ({_zone(rows, style)})", "WORKLOAD", "CTR", "PEAK/LIMIT", "OPEN", "VERDICT")
     cells = [_list_cells(row, style) for row in rows]
-    lines = table(heads, cells, style.width, flex=(6,), right=(4, 5))
+    lines = table(heads, cells, style.width, flex=(0, 2, 6), right=(4, 5))
     return to_string([*lines, Text(), Text(_counted(rows), style=DIM)], style)
+
+
+def _when(row: Row, style: Style) -> str:
+    """``11-23 03:12:41``: a list is read for its newest lines, the year is left out."""
+    return style.clock(fields.when(row, "killed_at"), day=True, zone=False).partition("-")[2] or "-"
 
 
 def _zone(rows: Sequence[Row], style: Style) -> str:
@@ -43,18 +48,13 @@ def _counted(rows: Sequence[Row]) -> str:
 
 
 def _list_cells(row: Row, style: Style) -> tuple[str, ...]:
-    at = fields.when(row, "killed_at")
     who = "/".join(clean(part, 200) for key in ("namespace", "workload") if (part := fields.text(row, key)))
     return (
-        clip(clean(fields.text(row, "id"), 200), 20, middle=True),
-        at.astimezone(style.tz).strftime("%m-%d %H:%M:%S")
-        if at and style.tz
-        else f"{at:%m-%d %H:%M:%S}"
-        if at
-        else "-",
+        clip(clean(fields.text(row, "id"), 200), 24, middle=True),
+        _when(row, style),
         clip(who or clean(fields.text(row, "pod") or "-", 200), 26, middle=True),
         clip(clean(fields.text(row, "container") or "-", 200), 12),
-        view.peak_of_limit(row),
+        view.peak_of_limit(row).replace(" ", "").removesuffix("B"),
         view.whole(row, "open"),
         clean(_outcome(row), 300),
     )
@@ -65,9 +65,9 @@ def _outcome(row: Row) -> str:
         return problem
     verdict = fields.text(row, "verdict")
     if verdict in ("not_oom", "undetermined"):
-        return VERDICTS[verdict].lower()
+        return VERDICTS[verdict]
     pattern = fields.text(row, "pattern")
-    who = fields.text(row, "suspect") or PATTERNS.get(pattern, pattern).lower()
+    who = fields.text(row, "suspect").rpartition("::")[2] or SHORT.get(pattern, pattern)
     return f"{fields.text(row, 'strength')}: {who}" if who else "no clear cause"
 
 
@@ -79,7 +79,7 @@ def render_kills(rows: Sequence[Row], style: Style) -> str:
     """
     if not rows:
         return to_string([Text("no kill found in what was read")], style)
-    heads = ("WHEN", "POD", "CTR", "WHAT", "VICTIM", "HELD/LIMIT", "RULE")
+    heads = (f"WHEN ({_zone(rows, style)})", "POD", "CTR", "WHAT", "VICTIM", "HELD/LIMIT", "RULE")
     cells = []
     for row in rows:
         victim = clean(fields.text(row, "victim") or "-", 100)
@@ -87,12 +87,12 @@ def render_kills(rows: Sequence[Row], style: Style) -> str:
         verdict = fields.text(row, "verdict")
         cells.append(
             (
-                style.clock(fields.when(row, "killed_at"), day=True, zone=False),
+                _when(row, style),
                 clean(fields.text(row, "pod") or "-", 200),
                 clip(clean(fields.text(row, "container") or "-", 200), 12),
                 VERDICTS.get(verdict, clean(verdict, 40)),
                 clip(victim, 14),
-                view.peak_of_limit(held),
+                view.peak_of_limit(held).replace(" ", "").removesuffix("B"),
                 clip(clean(fields.text(row, "rule") or "-", 60), 16),
             )
         )

@@ -67,6 +67,10 @@ def render_text(report: Report, style: Style) -> str:
         lines = build(report, style, room)
         if len(lines) <= SCREEN:
             break
+    for line in lines:
+        line.truncate(
+            style.width, overflow="ellipsis"
+        )  # on a very narrow screen labels alone can be too long
     return to_string(lines, style)
 
 
@@ -166,9 +170,8 @@ def _suspect_line(said: view.Answer, width: int) -> Text:
         detail = "  (" + clip(said.detail, max(0, width - cell_len(said.suspect) - 6), middle=True) + ")" if (
             width - cell_len(said.suspect) > 24 and detail
         ) else ""  # fmt: skip
-    return Text.assemble(
-        "  ", (clip(said.suspect, width - 2 - cell_len(detail), middle=True), SUSPECT), detail
-    )
+    look = SUSPECT if said.accused else HEAD
+    return Text.assemble("  ", (clip(said.suspect, width - 2 - cell_len(detail), middle=True), look), detail)
 
 
 def _best_points(report: Report, width: int, most: int) -> Lines:

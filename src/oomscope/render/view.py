@@ -197,6 +197,7 @@ class Answer:
     detail: str = ""
     sentences: tuple[str, ...] = ()
     settle: str = ""
+    accused: bool = False  # an endpoint or a job is named
 
 
 def answer(report: Report) -> Answer:
@@ -229,6 +230,7 @@ def _cause(one: Hypothesis, report: Report, settle: str) -> Answer:
         detail=suspect_detail(one.suspect),
         sentences=(_sentence(brief(clean(one.statement, 900), one)), *twins),
         settle=settle,
+        accused=one.suspect.kind != "none",
     )
 
 
