@@ -70,7 +70,9 @@ class AlbS3Source:
             inputs, trouble = self._download(client, taken, Path(folder), window, ctx)
             ctx.progress(f"reading {len(inputs)} ALB files")
             frame, stats = parse_alb_report(inputs, window=window)
-        gaps += trouble
+        gaps += trouble + [
+            Gap("alb", "cut", f"{one.label}: {one.cut}", window=window) for one in inputs if one.cut
+        ]
         if stats.damaged:
             detail = f"{stats.damaged:,} damaged lines, the first is {stats.first_damaged}"
             gaps.append(Gap("alb", "unparsable", detail, window=window))
