@@ -14,6 +14,7 @@ from bench.accuracy.corpus import VARIANTS, Incident, load_corpus
 from bench.accuracy.original import grade_original
 from bench.accuracy.run import ablate, run_all
 from bench.measures import Row
+from oomscope.analyze.weights import load_weights
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     if args.markdown:
         text = page(incidents, rows, measures.markdown, ablated)
-        args.markdown.write_text(measures.replace_section(args.markdown.read_text(), "accuracy", text))
+        document = measures.replace_section(args.markdown.read_text(), "accuracy", text)
+        weights = measures.markdown(*tables.weights(load_weights()))
+        args.markdown.write_text(measures.replace_section(document, "weights", weights))
     return 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.measures import Row, brier, calibration_error, grouped, reliability, share
+from oomscope.analyze.weights import Weights
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -99,6 +100,16 @@ def versus(rows: Sequence[Row], original: Sequence[dict[str, Any]]) -> Table:
 
 def _count_of(rows: Sequence[dict[str, Any]], key: str) -> str:
     return f"{sum(bool(row[key]) for row in rows)}/{len(rows)}"
+
+
+def weights(numbers: Weights) -> Table:
+    """The fitted numbers of the score."""
+    terms = [[f"`{name}`", f"{value:g}", f"{numbers.caps[name]:g}" if name in numbers.caps else ""]
+             for name, value in numbers.weights.items()]  # fmt: skip
+    priors = [
+        [f"prior of {name.replace('_', ' ')}", f"{value:g}", ""] for name, value in numbers.prior.items()
+    ]
+    return ["number", "weight", "cap (nats)"], [*terms, *priors]
 
 
 def mistakes(rows: Sequence[Row]) -> list[str]:
