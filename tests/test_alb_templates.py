@@ -38,7 +38,9 @@ from oomscope.facts import REQUEST_SCHEMA, empty, polars_schema
         ("/internationalization/authentication", "/internationalization/authentication"),
         ("/list.csv", "/list.csv"),
         ("/a?b=1/2", "/a"),
-        ("//a//1/", "//a//:id/"),
+        ("//a//1/", "//a//:id"),
+        ("/o/ord_123/", "/o/:id"),
+        ("/sha256/mp3/utf8/base64", "/sha256/mp3/utf8/base64"),
         ("*", "*"),
     ],
 )

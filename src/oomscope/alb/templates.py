@@ -26,7 +26,7 @@ _NEVER_A_NAME = re.compile(
     | \d{{4}}-\d\d-\d\dT[\d:.%A-Za-z+-]*         # time
     | :id(?:[-_,][^.]*)?(?:\.\d+)?               # a number that was already replaced, and what hangs on to it
     | [A-Za-z]{{1,12}}[-_]?\d{{4,}}              # INV-20231
-    | [\w-]*-\d{{3,}}                            # slug-12345
+    | [\w-]*[-_]\d{{3,}}                         # slug-12345, ord_123
     """,
     re.VERBOSE | re.ASCII,
 )
@@ -43,7 +43,7 @@ def path_template(path: str) -> str:
     segments = _ROUGH.sub("/:id", path).partition("?")[0].split("/")
     if len(segments) > MAX_SEGMENTS:
         segments = [*segments[:MAX_SEGMENTS], "..."]
-    return "/".join(_segment(segment) for segment in segments) or "/"
+    return "/".join(_segment(segment) for segment in segments).rstrip("/") or "/"
 
 
 def _segment(segment: str) -> str:
