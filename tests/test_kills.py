@@ -15,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomscope.cli import run
-from oomscope.config import Cluster
-from oomscope.facts import Window
+from oomscope.config import Cluster, Config
+from oomscope.errors import NoKillFound
+from oomscope.facts import Target, Window
 from oomscope.kills import Remembered, kind_of, newest, remembered, told_once
 from oomscope.kills_series import of_performance_records
+from oomscope.pipeline_live import Plan
 from oomscope.sources.interface import Context
 from tests.fakes.cloudwatch import CloudWatchState, cloudwatch_server
 from tests.fakes.kube import KubeState, kube_server, kubeconfig
@@ -78,9 +80,10 @@ def test_what_a_pods_status_tells(cluster: Cluster) -> None:
     ]
     assert found.kills[-1].limit_bytes == 2**31
     assert found.gaps == ()
-    best = newest(cluster, WINDOW, Context())
-    assert best is not None
-    assert best.pod == "web-7c9d5b7c6f-child"
+    plan = Plan(Target(namespace="shop"), cluster, Config(), NOW)
+    assert newest(plan).pod == "web-7c9d5b7c6f-child"
+    with pytest.raises(NoKillFound):
+        newest(plan, timedelta(minutes=12))
 
 
 @pytest.mark.parametrize(

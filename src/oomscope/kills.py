@@ -7,22 +7,23 @@ log knows a reason but neither exit code nor second. Each source that cannot be 
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from oomscope import kube
-from oomscope.errors import SourceError, UserError
+from oomscope.errors import NoKillFound, SourceError, UnreadableError, UserError
 from oomscope.facts import Gap, Target, Window
+from oomscope.sources.interface import Context
 from oomscope.sources.live import gap_of
-from oomscope.units import iso
+from oomscope.units import format_seconds, iso
 
 if TYPE_CHECKING:
-    from oomscope.config import Cluster
+    from oomscope.config import Cluster, Config
     from oomscope.facts import ContainerFacts, PodFacts, Termination
-    from oomscope.sources.interface import Context
 
 SAME = timedelta(minutes=2)  # two sources that tell of one death differ by a scrape or two
 SIGKILL = 137
@@ -69,12 +70,58 @@ class Found:
     asked: int  # sources that answered
 
 
-def newest(
-    cluster: Cluster, window: Window, ctx: Context, *, namespace: str | None = None
-) -> Remembered | None:
-    """The newest certain kill (or child kill) of the window; None when none is remembered."""
-    return next(
-        (k for k in remembered(cluster, window, ctx, namespace=namespace).kills if k.kind != "unclear"), None
+class Search(Protocol):
+    """What ``newest`` needs of a plan."""
+
+    @property
+    def target(self) -> Target:
+        """Its namespace narrows the search."""
+
+    @property
+    def cluster(self) -> Cluster:
+        """Where to ask."""
+
+    @property
+    def config(self) -> Config:
+        """For the deadline."""
+
+    @property
+    def now(self) -> datetime:
+        """The end of the search."""
+
+    @property
+    def tell(self) -> Callable[[str], None]:
+        """Whom to tell of progress."""
+
+
+def newest(search: Search, since: timedelta = timedelta(hours=24)) -> Target:
+    """The newest certain kill (or child kill), as a target. Raises ``NoKillFound``, or ``UnreadableError``."""
+    search.tell("looking for the newest kill")
+    window = Window(search.now - since, search.now)
+    ctx = Context(deadline=time.monotonic() + search.config.deadline_s, progress=search.tell)
+    found = remembered(search.cluster, window, ctx, namespace=search.target.namespace)
+    kill = next((kill for kill in found.kills if kill.kind != "unclear"), None)
+    if kill is None:
+        raise none_found(found, since)
+    return kill.target(search.target.cluster)
+
+
+def none_found(found: Found, since: timedelta) -> UserError:
+    """No kill is only told as such when somebody could be asked."""
+    unread = ", ".join(gap.source for gap in found.gaps)
+    if not found.asked:
+        return UnreadableError(
+            "no source could be asked for kills",
+            tried="; ".join(f"{gap.source}: {gap.detail}" for gap in found.gaps),
+            fix="oomscope doctor, or name the pod: oomscope investigate POD -n NAMESPACE --at TIME",
+            slug="no-source",
+        )
+    return NoKillFound(
+        f"no OOM kill of the last {format_seconds(since.total_seconds())} is remembered"
+        + (f"; not asked: {unread}" if unread else ""),
+        likely="the pod was replaced since, or only a metric or a log would tell",
+        fix="oomscope kills --since 7d, or oomscope investigate POD --at TIME",
+        slug="no-kill",
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,10 +21,8 @@ def command(
         str | None,
         typer.Argument(metavar="[SOURCE]", help="With --policy: only this source.", show_default=False),
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="Use this configuration file only.")
-    ] = None,
-    cluster: Annotated[str | None, typer.Option("--cluster", help="A cluster of the configuration.")] = None,
+    config: opt.ConfigFile = None,
+    cluster: opt.ClusterName = None,
     policy: Annotated[
         bool, typer.Option("--policy", help="Print the least IAM policy and RBAC manifest instead.")
     ] = False,

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import sys
 import time
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from oomscope.cli import options as opt
-from oomscope.errors import NoKillFound, UnreadableError, UsageError
+from oomscope.errors import UsageError
 
 if TYPE_CHECKING:
     from oomscope.kills import Found, Remembered
 
+MAX_SINCE = timedelta(days=90)
 WHAT = {
     "oom": "OOM killed",
     "child": "a process inside was OOM killed",
@@ -29,10 +29,8 @@ def command(
         str, typer.Option("--since", metavar="SPAN", help="How far back: 30m, 24h, 7d.")
     ] = "24h",
     namespace: opt.Namespace = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="Use this configuration file only.")
-    ] = None,
-    cluster: Annotated[str | None, typer.Option("--cluster", help="A cluster of the configuration.")] = None,
+    config: opt.ConfigFile = None,
+    cluster: opt.ClusterName = None,
     fmt: Annotated[str, typer.Option("-f", "--format", help="text or json.")] = "text",
     quiet: opt.Quiet = False,
     debug: opt.Debug = False,
@@ -47,7 +45,7 @@ def command(
     """
     from oomscope import kills
     from oomscope.cli.progress import progress
-    from oomscope.cli.spans import parse_span
+    from oomscope.cli.targets import parse_duration
     from oomscope.config import load
     from oomscope.facts import Window
     from oomscope.sources.interface import Context
@@ -55,8 +53,10 @@ def command(
     if fmt not in ("text", "json"):
         raise UsageError(f"unknown format {fmt!r}", fix="-f text or -f json", slug="format")
     settings = load(file=config).config
-    now = datetime.now(UTC)
-    window = Window(now - parse_span(since), now)
+    now, span = datetime.now(UTC), timedelta(seconds=parse_duration(since, "--since") or 0)
+    if span > MAX_SINCE:
+        raise UsageError(f"--since {since} is too far back", fix=f"at most {MAX_SINCE.days}d")
+    window = Window(now - span, now)
     with progress(quiet=quiet) as tell:
         ctx = Context(deadline=time.monotonic() + settings.deadline_s, progress=tell)
         tell("asking the cluster")
@@ -65,7 +65,8 @@ def command(
     _show(found, flags, fmt)
     if not quiet:
         _show_gaps(found)
-    _end(found, since)
+    if not found.kills:
+        raise kills.none_found(found, span)
 
 
 def _show(found: Found, flags: list[str], fmt: str) -> None:
@@ -114,22 +115,3 @@ def _show_gaps(found: Found) -> None:
     for gap in found.gaps:
         fix = f" (fix: {printable(gap.fix, 300)})" if gap.fix else ""
         print(f"not asked: {gap.source}: {gap.reason}: {printable(gap.detail, 300)}{fix}", file=sys.stderr)
-
-
-def _end(found: Found, since: str) -> None:
-    """No kill is only told as such when somebody could be asked."""
-    if not found.asked:
-        raise UnreadableError(
-            "no source could be asked for kills",
-            tried=", ".join(gap.source for gap in found.gaps),
-            fix="oomscope doctor",
-            slug="no-source",
-        )
-    if not found.kills:
-        unread = f"; not asked: {', '.join(gap.source for gap in found.gaps)}" if found.gaps else ""
-        raise NoKillFound(
-            f"no OOM kill of the last {since} is remembered{unread}",
-            likely="the pod was replaced since, or only a metric or a log would tell",
-            fix="--since 7d, or oomscope investigate POD --at TIME",
-            slug="no-kill",
-        )
