@@ -287,6 +287,12 @@ def test_what_is_no_application_log_is_not_claimed(head):
     assert sniff_log(head) is None
 
 
+def test_an_application_that_quotes_the_kernel_is_still_one():
+    text = capture("v61_simple") + b"[abc-1] worker died: Killed process 12 (ruby)\n"
+    assert sniff_log(cri(text)) == "cri"
+    assert sniff_log(answer_compact(text)) == "filter_log_events"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -17,10 +17,22 @@ def test_three_copies_of_a_log_are_one_stream_with_the_best_identity_and_times()
     bare = capture("v61_simple")
     result = scanned(Bytes(bare, "bare"), Bytes(cri(bare), "cri"), Bytes(answer_pretty(bare), "answer"))
     (stream,) = result.streams
-    assert (stream.source, stream.also_in) == ("answer", ("bare", "cri"))
+    assert (stream.source, stream.also_in) == ("answer", ("cri", "bare"))
     assert stream.container_id == CONTAINER_ID
     assert states(result) == states(scanned(answer_pretty(bare)))
     assert result.requests["pod"].unique().to_list() == ["web-1"]
+
+
+def test_a_copy_that_breaks_off_is_still_read_as_a_part():
+    bare = capture("rails61_sample")
+    result = scanned(Bytes(answer_pretty(bare), "answer"), Bytes(bare[: len(bare) * 2 // 3], "part"))
+    assert [(stream.source, stream.also_in) for stream in result.streams] == [("answer", ("part",))]
+
+
+def test_the_same_lines_of_two_named_containers_are_two_logs():
+    bare = capture("rails61_sample")
+    other = Bytes(bare, "other", Identity(pod="web-2", container="app", container_id="cd" * 32))
+    assert len(scanned(Bytes(answer_pretty(bare), "answer"), other).streams) == 2
 
 
 def test_a_longer_anonymous_copy_is_kept_and_inherits_the_identity():

@@ -43,11 +43,8 @@ def _belongs(life: Life, group: list[Life]) -> bool:
 
 def same_log(one: Life, other: Life) -> bool:
     """Whether two streams hold the same lines of the same process."""
-    mine, theirs = one.identity, other.identity
-    for name in ("container_id", "pod", "container"):
-        left, right = getattr(mine, name), getattr(theirs, name)
-        if left and right and left != right:
-            return False
+    if not compatible(one.identity, other.identity):
+        return False
     first, second = one.scanner, other.scanner
     for left, right in (
         (first.tracker.sketch, second.tracker.sketch),
@@ -57,7 +54,7 @@ def same_log(one: Life, other: Life) -> bool:
             return left.overlap(right) >= _SAME and _together(one, other)
     if left_ids := _few_keys(first.tracker.sketch, second.tracker.sketch):
         return left_ids == 1.0 and _together(one, other)
-    return one.digest == other.digest and _same_start(one, other)
+    return one.digest.same(other.digest) and _same_start(one, other)
 
 
 def _few_keys(left: Sketch, right: Sketch) -> float:
@@ -87,7 +84,7 @@ def _best(group: list[Life]) -> Life:
     others = sorted((life for life in group if life is not best), key=lambda life: life.order)
     best.also_in = (*best.also_in, *(source for life in others for source in (life.source, *life.also_in)))
     for life in others:
-        best.identity = _filled(best.identity, life.identity)
+        best.identity = filled(best.identity, life.identity)
         best.cut_tail = best.cut_tail or life.cut_tail
     return best
 
@@ -98,6 +95,16 @@ def _quality(life: Life) -> tuple[int, bool, bool, int]:
     return (life.identity.container_id is not None, tally.dated * 2 > tally.lines, known > 0, -life.order)
 
 
-def _filled(identity: Identity, other: Identity) -> Identity:
+def compatible(one: Identity, other: Identity) -> bool:
+    """Whether two identities can be the same container."""
+    for name in ("container_id", "pod", "container"):
+        left, right = getattr(one, name), getattr(other, name)
+        if left and right and left != right:
+            return False
+    return True
+
+
+def filled(identity: Identity, other: Identity) -> Identity:
+    """The identity with what only the other knows."""
     names = Identity.__dataclass_fields__
     return Identity(**{name: getattr(identity, name) or getattr(other, name) for name in names})

@@ -8,7 +8,29 @@ from oomscope.logs.interface import Identity
 from oomscope.logs.scanner import LineScanner
 
 _MASK = (1 << 64) - 1
-_DIGEST_LINES = 2000
+_PREFIX_LINES = 64
+
+
+class Digest:
+    """A running digest of lines, and what it was after the first few of them."""
+
+    __slots__ = ("lines", "prefix", "value")
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.value = 0
+        self.prefix: int | None = None
+
+    def add(self, text: str) -> None:
+        """One more line."""
+        self.value = (self.value * 1_000_003 + hash(text)) & _MASK
+        self.lines += 1
+        if self.lines == _PREFIX_LINES:
+            self.prefix = self.value
+
+    def same(self, other: Digest) -> bool:
+        """Whether both saw the same lines."""
+        return self.value == other.value and self.lines == other.lines
 
 
 class Life:
@@ -23,19 +45,16 @@ class Life:
         self.also_in: tuple[str, ...] = ()
         self.bytes = 0
         self.last_at: int | None = None  # of the envelope's clock
-        self.digest = 0
+        self.digest = Digest()
         self._tz = tz
         # With a container id a second boot is a restart inside the container, without one it is the next container.
         self.scanner = LineScanner(tz, splits=identity.container_id is None)
-        self._digested = 0
 
     def feed(self, text: str, at: int | None, number: int) -> None:
         """One line. Afterwards ``scanner.reborn`` may be set: then go on with ``successor``."""
         self.bytes += len(text) + 1
         self.last_at = at
-        if self._digested < _DIGEST_LINES:
-            self._digested += 1
-            self.digest = (self.digest * 1_000_003 + hash(text)) & _MASK
+        self.digest.add(text)
         self.scanner.feed(text, at, number)
 
     def successor(self) -> Life:

@@ -72,7 +72,7 @@ class RequestLines:
 
     def take(self, line: Line) -> bool:
         """A line of the stream's usual form. False when it is none of a request's own lines."""
-        if len(line.text) > _LONG_LINE:
+        if len(line.text) > _LONG_LINE and "Completed " in line.text:
             self._swallowed(line)
         handler = self._handlers.get(line.message[:6])
         if handler is not None and handler(line):

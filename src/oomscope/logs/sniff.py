@@ -68,7 +68,8 @@ def _lines_kind(text: str) -> str | None:
 
 
 def _kernel(text: str) -> bool:
-    return any(sign in text for sign in _KERNEL)
+    """Kernel messages, and not an application that quotes one."""
+    return any(sign in text for sign in _KERNEL) and not _SIGNS.search(text)
 
 
 def _json_kind(text: str) -> str | None:
