@@ -60,22 +60,20 @@ def query_docs(queries: Iterable[Query]) -> tuple[QueryDoc, ...]:
     )  # fmt: skip
 
 
-def request_docs(case: Case, *, show_params: bool, limit: int) -> tuple[RequestDoc, ...]:
+def request_docs(case: Case, *, limit: int) -> tuple[RequestDoc, ...]:
     """Requests in flight, likeliest culprit first where that can be told, then oldest."""
     posterior = request_posterior(case)
     rows = list(case.flight.requests.iter_rows(named=True))
     order = sorted(range(len(rows)), key=lambda i: (-(rows[i]["age_s"] or 0.0), i))
     accesses = _access_rows(case.bundle, [row["access_row"] for row in rows])
-    return tuple(
-        _request(rows[i], accesses, case, posterior.get(_key(rows[i])), show_params) for i in order[:limit]
-    )
+    return tuple(_request(rows[i], accesses, case, posterior.get(_key(rows[i]))) for i in order[:limit])
 
 
 def rack_docs(case: Case, *, limit: int) -> tuple[RequestDoc, ...]:
     """Requests that reached the app but no controller."""
     rows = list(case.flight.rack_level.iter_rows(named=True))
     accesses = _access_rows(case.bundle, [row.get("access_row") for row in rows])
-    return tuple(_request(row, accesses, case, None, False) for row in rows[:limit])
+    return tuple(_request(row, accesses, case, None) for row in rows[:limit])
 
 
 def _key(row: dict[str, Any]) -> tuple[str, int]:
@@ -114,7 +112,6 @@ def _request(
     accesses: dict[int, dict[str, Any]],
     case: Case,
     posterior: float | None,
-    show_params: bool,
 ) -> RequestDoc:
     access = accesses.get(row["access_row"]) if row.get("access_row") is not None else None
     how = _joined_by(case.join.pairs, row.get("request_row"))

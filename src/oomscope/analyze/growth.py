@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MIN_BIN_S, MAX_FLOOR_BIN_S = 2.0, 60.0
 FINE_BINS, FLOOR_BINS = 150, 24
 MIN_ROWS = 5
+LATE_S = 240.0  # a fault in flight at the kill did its work in these last seconds
 WARM_FAST, WARM_SLOW = (1 / 15, 3.0, 300.0), (1 / 4, 10.0, 900.0)  # share of the life, bounds in seconds
 WINSOR = 4.0
 
@@ -39,6 +40,7 @@ class Rows:
     seconds: Floats
     age: Floats
     dead: Flags
+    late: Flags  # in the last minutes before the kill
     span_s: float
 
     @property
@@ -63,10 +65,15 @@ class Fit:
 
 @dataclass(frozen=True)
 class Growth:
-    """Fits of fine increments on starts and running seconds, of floor increments on completions."""
+    """Fits of fine increments on late starts and late running seconds, of fine and floor increments on completions.
+
+    ``*_more``: the same beside all traffic, for a fault that comes on top of steady growth.
+    """
 
     starts: Fit
     seconds: Fit
+    starts_more: Fit
+    seconds_more: Fit
     done: Fit
     floor: Fit
     twins: dict[
@@ -119,9 +126,12 @@ def make_growth(runs: Runs, memory: Memory, pods: dict[str, str | None], *, at_l
     floor = _rows(runs, samples, top, floor=True)
     if fine is None or floor is None:
         return None
+    starts, seconds = fine.starts * fine.late[:, None], fine.seconds * fine.late[:, None]
+    steady = fine.done.sum(axis=1, keepdims=True)
     return Growth(
-        starts=fit_single(fine, fine.starts), seconds=fit_single(fine, fine.seconds),
-        done=fit_single(fine, fine.done), floor=fit_single(floor, floor.done), twins=_twins(floor.done),
+        starts=fit_single(fine, starts), seconds=fit_single(fine, seconds),
+        starts_more=fit_single(fine, starts, steady), seconds_more=fit_single(fine, seconds, steady),
+        done=fit_single(fine, fine.done), floor=fit_single(floor, floor.done), twins=_twins(floor.done), fine_rows=fine, floor_rows=floor,
     )  # fmt: skip
 
 
@@ -138,7 +148,7 @@ def _rows(
     return Rows(
         y=np.concatenate([p.y for p in parts]), starts=np.vstack([p.starts for p in parts]),
         done=np.vstack([p.done for p in parts]), seconds=np.vstack([p.seconds for p in parts]),
-        age=np.concatenate([p.age for p in parts]), dead=np.concatenate([p.dead for p in parts]),
+        age=np.concatenate([p.age for p in parts]), dead=np.concatenate([p.dead for p in parts]), late=np.concatenate([p.late for p in parts]),
         span_s=max(p.span_s for p in parts),
     )  # fmt: skip
 
@@ -159,7 +169,7 @@ def _life_rows(
     return Rows(
         y=np.diff(level), starts=_counts(start, who, runs.n, edges), done=_counts(end, who, runs.n, edges),
         seconds=_seconds(start, end, who, runs.n, edges), age=(edges[:-1] + edges[1:]) / 2 - begin,
-        dead=np.full(edges.size - 1, dead), span_s=float(edges[-1] - begin),
+        dead=np.full(edges.size - 1, dead), late=edges[1:] > -LATE_S, span_s=float(edges[-1] - begin),
     )  # fmt: skip
 
 
@@ -211,10 +221,11 @@ def warm_up(age: Floats, span: float) -> Floats:
     return np.column_stack([np.exp(-age / scale) for scale in scales])
 
 
-def fit_single(rows: Rows, activity: Floats) -> Fit:
-    """One endpoint at a time against warm-up alone; negative coefficients count as no evidence."""
+def fit_single(rows: Rows, activity: Floats, beside: Floats | None = None) -> Fit:
+    """One endpoint at a time against warm-up alone (and ``beside``); negative coefficients count as no evidence."""
     y = _winsorised(rows.y)
-    q, _ = np.linalg.qr(warm_up(rows.age, rows.span_s))
+    known = warm_up(rows.age, rows.span_s)
+    q, _ = np.linalg.qr(known if beside is None else np.column_stack([known, beside]))
     every = np.column_stack([activity, activity.sum(axis=1)])
     rest, columns = y - q @ (q.T @ y), every - q @ (q.T @ every)
     power = (columns**2).sum(axis=0)
@@ -251,3 +262,25 @@ def _twins(done: Floats, limit: float = 0.9) -> dict[int, tuple[int, ...]]:
     alike = np.corrcoef(done[:, busy], rowvar=False) > limit
     np.fill_diagonal(alike, False)
     return {int(busy[i]): tuple(int(j) for j in busy[alike[i]]) for i in range(busy.size) if alike[i].any()}
+
+
+def stack(parts: list[tuple[Rows, list[int]]], n: int) -> Rows:
+    """Rows of several incidents as one regression; each part comes with the index of its endpoints among ``n``
+    (-1: not among them, its activity is left out)."""
+
+    def widened(table: Floats, index: list[int]) -> Floats:
+        wide = np.zeros((table.shape[0], n))
+        keep = [column for column, place in enumerate(index) if place >= 0]
+        wide[:, [index[column] for column in keep]] = table[:, keep]
+        return wide
+
+    return Rows(
+        y=np.concatenate([rows.y for rows, _ in parts]),
+        starts=np.vstack([widened(rows.starts, index) for rows, index in parts]),
+        done=np.vstack([widened(rows.done, index) for rows, index in parts]),
+        seconds=np.vstack([widened(rows.seconds, index) for rows, index in parts]),
+        age=np.concatenate([rows.age for rows, _ in parts]),
+        dead=np.concatenate([rows.dead for rows, _ in parts]),
+        late=np.concatenate([rows.late for rows, _ in parts]),
+        span_s=max(rows.span_s for rows, _ in parts),
+    )

@@ -17,6 +17,7 @@ from oomscope.units import format_bytes, format_seconds
 if TYPE_CHECKING:
     from oomscope.analyze.case import Case
     from oomscope.analyze.gate import Candidate
+    from oomscope.analyze.recurrence import Pooled
 
 MAX_HYPOTHESES, MIN_HYPOTHESES = 8, 3
 SHOWN_FROM = 0.01
@@ -61,6 +62,7 @@ def make_hypotheses(
     ranked: list[tuple[Candidate, Strength]],
     refutations: dict[int, tuple[Point, ...]],
     ledger: Ledger,
+    pooled: Pooled | None = None,
 ) -> tuple[Hypothesis, ...]:
     """The likeliest few, in order, with ids H1, H2 ..."""
     likely = [item for item in ranked if item[0].probability >= SHOWN_FROM][:MAX_HYPOTHESES]
@@ -68,22 +70,44 @@ def make_hypotheses(
     made = []
     for number, (candidate, word) in enumerate(shown, 1):
         extra = refutations.get(candidate.who, ()) if candidate.who is not None else ()
-        made.append(_hypothesis(f"H{number}", case, candidate, word, extra, ledger))
+        made.append(
+            _hypothesis(
+                f"H{number}",
+                case,
+                candidate,
+                word,
+                (*extra, *_at_kills(case, candidate, pooled, ledger)),
+                ledger,
+            )
+        )
     return tuple(made)
 
 
 def _hypothesis(
-    name: str, case: Case, candidate: Candidate, word: Strength, refuted: tuple[Point, ...], ledger: Ledger
+    name: str, case: Case, candidate: Candidate, word: Strength, extra: tuple[Point, ...], ledger: Ledger
 ) -> Hypothesis:
     pro, contra = points(case, candidate, ledger)
     return Hypothesis(
         id=name, pattern=candidate.pattern, status=status_of(word, candidate.probability), strength=word,
         probability=round(candidate.probability, 4), suspect=suspect_doc(case, candidate),
-        statement=statement(case, candidate), for_=pro,
-        against=tuple(sorted((*contra, *refuted), key=lambda p: (p.weight, p.text))),
+        statement=statement(case, candidate), for_=(*pro, *(p for p in extra if p.weight > 0)),
+        against=tuple(sorted((*contra, *(p for p in extra if p.weight <= 0)), key=lambda p: (p.weight, p.text))),
         would_settle=SETTLES[candidate.pattern], distinguishing=distinguishing(case, candidate),
         score=_sum(candidate),
     )  # fmt: skip
+
+
+def _at_kills(case: Case, candidate: Candidate, pooled: Pooled | None, ledger: Ledger) -> tuple[Point, ...]:
+    """At how many of the kills the suspect was open, against chance; goes with the term it explains."""
+    if pooled is None or candidate.who is None:
+        return ()
+    name = case.runs.names[candidate.who]
+    hits, chance = pooled.hits.get(name, (0, 0.0))
+    text = f"in flight at {hits} of {pooled.kills} kills; {chance:g} expected by chance"
+    finding = ledger.add(
+        text, name="open_at_kills", value=float(hits), unit="kills", baseline=f"{chance:g} by chance"
+    )
+    return (Point(finding=finding.id, text=text, weight=round(candidate.terms.get("recurrence", 0.0), 2)),)
 
 
 def _sum(candidate: Candidate) -> dict[str, float]:

@@ -29,6 +29,7 @@ from oomscope.analyze.ledger import Ledger
 from oomscope.analyze.missing import most_wanted
 from oomscope.analyze.model import AnalyzeOptions, KillCase
 from oomscope.analyze.patterns import four_patterns
+from oomscope.analyze.recurrence import Pooled, pool, recurrence_doc
 from oomscope.analyze.refute import mass_balance, refutations
 from oomscope.analyze.scores import score
 from oomscope.analyze.tables import coverage, endpoint_rows, timeline
@@ -41,33 +42,66 @@ if TYPE_CHECKING:
     from oomscope.evidence import Bundle
 
 MAX_RACK = 500
+MAX_POOLED = 6  # kills looked at together
+OOM = ("oom_limit", "oom_child")
 TOOL = {"name": "oomscope", "version": __version__}
 
 
 def investigate(bundle: Bundle, options: AnalyzeOptions | None = None) -> Report:
-    """The report of the kill the bundle's target points at (the newest OOM kill when it points at none).
+    """The report of the kill the bundle's target points at; other kills in the same bundle are evidence too."""
+    kills, kill = _kills_of(bundle)
+    cases = [prepare(bundle, kill)]
+    cases += [prepare(bundle, other) for other in _companions(kills, cases[0].kill)]
+    return report_of(cases, kills, options or AnalyzeOptions())
 
-    Raises ``errors.NoKillFound`` when nothing in the evidence was terminated.
+
+def investigate_many(bundles: Sequence[Bundle], options: AnalyzeOptions | None = None) -> Report:
+    """One report, about the newest kill, over the kills of all bundles. Bundles without a kill are left out.
+
+    Raises ``errors.NoKillFound`` when no bundle holds one.
     """
-    options = options or AnalyzeOptions()
-    kills = find_kills(bundle)
-    kill = choose_kill(kills, bundle.target)
-    if kill is None:
-        raise _no_kill(bundle, kills)
-    return report_of(prepare(bundle, kill), list(kills), options)
-
-
-def _no_kill(bundle: Bundle, kills: Sequence[KillCase]) -> NoKillFound:
-    others = ", ".join(sorted({f"{k.namespace or '?'}/{k.pod_name or '?'}" for k in kills})[:5])
-    return NoKillFound(
-        "no kill found for this target" if kills else "no kill found in the evidence",
-        tried=f"the evidence tells of other pods: {others}" if kills else ", ".join(bundle.sources),
-        likely="the termination is outside the window, or its objects were not given",
-        fix="leave out --pod, or name one of those"
-        if kills
-        else "add the Pod JSON, the events or the kernel log",
-        slug="no-kill",
+    found: list[tuple[Bundle, list[KillCase], KillCase]] = []
+    for bundle in bundles:
+        try:
+            found.append((bundle, *_kills_of(bundle)))
+        except NoKillFound as error:
+            missing = error
+    if not found:
+        raise missing if bundles else NoKillFound("no bundle given", slug="no-kill")
+    found.sort(
+        key=lambda item: (item[2].killed_at is not None, item[2].killed_at, item[2].pod_name), reverse=True
     )
+    cases = [prepare(bundle, kill) for bundle, _, kill in found[:MAX_POOLED]]
+    kills = [kill for _, those, _ in found for kill in those]
+    return report_of(cases, kills, options or AnalyzeOptions())
+
+
+def _kills_of(bundle: Bundle) -> tuple[list[KillCase], KillCase]:
+    kills = list(find_kills(bundle))
+    if not kills:
+        raise NoKillFound(
+            "no kill found in the evidence", tried=", ".join(bundle.sources) or "nothing was read",
+            likely="the termination is outside the window, or its objects were not given",
+            fix="add the Pod JSON, the events or the kernel log of the node", slug="no-kill",
+        )  # fmt: skip
+    return kills, choose_kill(kills, bundle.target)
+
+
+def _companions(kills: list[KillCase], kill: KillCase) -> list[KillCase]:
+    """Other OOM kills of the same workload whose log is in the bundle, nearest in time first."""
+    if kill.verdict not in OOM or kill.killed_at is None:
+        return []
+    at, near = kill.killed_at, []
+    for other in kills:
+        known = other.killed_at is not None and other.stream is not None and other.stream != kill.stream
+        if (
+            known
+            and other.verdict in OOM
+            and (other.workload, other.container) == (kill.workload, kill.container)
+        ):
+            near.append(other)
+    near.sort(key=lambda o: (abs((o.killed_at or at) - at), o.pod_name or ""))
+    return near[: MAX_POOLED - 1]
 
 
 def prepare(bundle: Bundle, kill: KillCase) -> Case:
@@ -78,23 +112,27 @@ def prepare(bundle: Bundle, kill: KillCase) -> Case:
     return measure(bundle, kill, join(bundle.requests, bundle.accesses, kill=kill, pods=bundle.pods))
 
 
-def report_of(case: Case, kills: list[KillCase], options: AnalyzeOptions) -> Report:
-    """Judge the measurements and write them down."""
-    ledger = Ledger()
-    weights = load_weights()
-    scores = score(case, weights)
+def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions) -> Report:
+    """Judge the measurements (of the first case, the others as further evidence) and write them down."""
+    case, ledger, weights = cases[0], Ledger(), load_weights()
+    pooled = pool(cases, weights) if len(cases) > 1 else None
+    one_cause = pooled is not None and not pooled.alternating
+    scores = pooled.scores if pooled is not None and one_cause else score(case, weights)
     candidates = fuse(scores, case, weights)
     ranked = [(c, strength_of(c, case.kill.verdict)) for c in candidates]
     lead, word = ranked[0]
     against = {c.who: refutations(case, c, ledger) for c, _ in ranked[:8] if c.who is not None}
-    hypotheses = make_hypotheses(case, ranked, against, ledger)
+    hypotheses = make_hypotheses(case, ranked, against, ledger, pooled)
     mass_balance(case, lead, ledger)
     suspect = case.runs.names[lead.who] if lead.who is not None else None
+    impact = make_impact(case, kills)
+    if pooled is not None:
+        impact["recurrence"] = recurrence_doc(pooled)
     return Report(
-        target=target_doc(case.kill), kill=kill_doc(case.kill), cause=_cause(case, ranked),
+        target=target_doc(case.kill), kill=kill_doc(case.kill), cause=_cause(case, ranked, pooled),
         hypotheses=hypotheses,
-        in_flight=request_docs(case, show_params=options.show_params, limit=options.max_in_flight_shown),
-        rack_level=rack_docs(case, limit=MAX_RACK), jobs_in_flight=job_docs(case), impact=make_impact(case, kills),
+        in_flight=request_docs(case, limit=options.max_in_flight_shown),
+        rack_level=rack_docs(case, limit=MAX_RACK), jobs_in_flight=job_docs(case), impact=impact,
         actions=make_actions(case, lead, word), patterns=four_patterns(case, scores, candidates, ledger),
         endpoints=endpoint_rows(case, ranked), gaps=gap_docs(case.bundle.gaps), queries=query_docs(case.bundle.queries),
         coverage=coverage(case), other_kills=other_kills(case, kills, suspect), timeline=timeline(case, kills),
@@ -102,12 +140,15 @@ def report_of(case: Case, kills: list[KillCase], options: AnalyzeOptions) -> Rep
     )  # fmt: skip
 
 
-def _cause(case: Case, ranked: list[tuple[Candidate, Strength]]) -> Cause:
+def _cause(case: Case, ranked: list[tuple[Candidate, Strength]], pooled: Pooled | None) -> Cause:
     lead, word = ranked[0]
     missing = None if word == "strong" else most_wanted(case, lead)
+    why = None
+    if pooled is not None and pooled.alternating:
+        why = f"the {pooled.kills} kills do not look like one cause; this is the answer for this kill alone"
     if word == "inconclusive":
-        return Cause(hypothesis=None, strength=word, why=_why_not(case, ranked), missing=missing)
-    return Cause(hypothesis="H1", strength=word, missing=missing)
+        return Cause(hypothesis=None, strength=word, why=why or _why_not(case, ranked), missing=missing)
+    return Cause(hypothesis="H1", strength=word, why=why, missing=missing)
 
 
 def _why_not(case: Case, ranked: list[tuple[Candidate, Strength]]) -> str:
@@ -117,10 +158,3 @@ def _why_not(case: Case, ranked: list[tuple[Candidate, Strength]]) -> str:
     if len(names) == 2:
         return f"the evidence does not tell {names[0]} from {names[1]}, nor from several others"
     return "too little evidence to prefer any cause"
-
-
-def investigate_many(bundles: Sequence[Bundle], options: AnalyzeOptions | None = None) -> Report:
-    """One report over several kills of one workload."""
-    from oomscope.analyze.recurrence import pooled_report
-
-    return pooled_report(bundles, options or AnalyzeOptions())

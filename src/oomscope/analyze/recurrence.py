@@ -1,20 +1,173 @@
-"""Several kills of one workload: do they have one cause?"""
+"""Several kills of one workload: one cause or several, and what together they say.
+
+Log-evidence of the kills adds up (term ``recurrence``); for leaks the *rows* of the regression are pooled, not the
+answers. Before that it is tested whether one common cause explains the kills better than one cause each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from oomscope.analyze.model import AnalyzeOptions
+import numpy as np
+
+from oomscope.analyze.growth import fit_single, stack
+from oomscope.analyze.ledger import tidy
+from oomscope.analyze.scores import MemoryGains, Scores, leak_gain, memory_gains, score, steady_gain
+from oomscope.analyze.weights import Weights
 
 if TYPE_CHECKING:
-    from oomscope.evidence import Bundle
-    from oomscope.report import Report
+    from numpy.typing import NDArray
+
+    from oomscope.analyze.case import Case
+    from oomscope.report import Pattern
+
+    Floats = NDArray[np.float64]
+
+ABSENT = -4.0  # an endpoint that did not run before a kill hardly caused it
+ALTERNATING_FROM = 3.0  # nats by which separate causes must win
+LEFT_OUT = ("prior", "growth")
 
 
-def pooled_report(bundles: Sequence[Bundle], options: AnalyzeOptions) -> Report:
-    """The report of the newest kill."""
-    from oomscope.analyze.investigate import investigate
+@dataclass(frozen=True)
+class Pooled:
+    """Scores of the first case with the others' evidence added, and how well one common cause fits them all.
 
-    reports = [investigate(bundle, options) for bundle in bundles]
-    return max(reports, key=lambda report: str(report.kill.killed_at))
+    ``hits[name]``: (kills at which it was open, expected by chance). ``common``: log-odds of one cause against several.
+    """
+
+    scores: Scores
+    kills: int
+    hits: dict[str, tuple[int, float]]
+    ochiai: dict[str, float]
+    common: float
+
+    @property
+    def alternating(self) -> bool:
+        """True when the kills do not look like one cause."""
+        return self.common < -ALTERNATING_FROM
+
+
+def pool(cases: list[Case], weights: Weights) -> Pooled:
+    """Pool kills; the first is the one the report is about. Its endpoints are the candidates."""
+    lead, others = cases[0], cases[1:]
+    alone = [score(case, weights) for case in cases]
+    pooled = score(lead, weights, pooled_gains(cases))
+    terms: dict[Pattern, dict[str, Floats]] = {}
+    for pattern, own in pooled.terms.items():
+        extra = sum(
+            (_aligned(s, c, lead, pattern) for s, c in zip(alone[1:], others, strict=True)), _zeros(lead)
+        )
+        terms[pattern] = {**own, "recurrence": extra}
+    none = {
+        pattern: {**own, "recurrence": sum(_rest(s.none[pattern]) for s in alone[1:])}
+        for pattern, own in pooled.none.items()
+    }
+    scores = Scores(terms, none)
+    return Pooled(
+        scores=scores, kills=len(cases), hits=_hits(cases), ochiai=_ochiai(cases),
+        common=_common(scores, alone, cases),
+    )  # fmt: skip
+
+
+def _zeros(case: Case) -> Floats:
+    return np.zeros(case.runs.n)
+
+
+def _rest(terms: dict[str, float]) -> float:
+    return sum(value for name, value in terms.items() if name not in LEFT_OUT)
+
+
+def _aligned(scores: Scores, case: Case, lead: Case, pattern: Pattern) -> Floats:
+    """Evidence of another kill (its memory fit left out: that is pooled) for the endpoints of the leading case."""
+    own = sum((v for name, v in scores.terms[pattern].items() if name not in LEFT_OUT), _zeros(case))
+    place = _places(lead, case)
+    return np.array([float(own[i]) if i >= 0 else ABSENT for i in place])
+
+
+def _places(lead: Case, case: Case) -> list[int]:
+    """Index in ``case`` of every endpoint and job of ``lead``; -1 where it did not run."""
+    known = {key: i for i, key in enumerate(zip(case.runs.names, case.runs.is_job, strict=True))}
+    return [known.get(key, -1) for key in zip(lead.runs.names, lead.runs.is_job, strict=True)]
+
+
+def pooled_gains(cases: list[Case]) -> MemoryGains:
+    """Leak and steady growth fitted on the rows of all bundles; faults in flight add up on top, kill by kill."""
+    lead = cases[0]
+    own = memory_gains(lead)
+    leak, steady = _pooled_leak(cases, own)
+    starts, seconds = own.starts - own.steady + steady, own.seconds - own.steady + steady
+    for case in cases[1:]:
+        gains, place = memory_gains(case), np.array(_places(lead, case))
+        for total, gain in ((starts, gains.starts), (seconds, gains.seconds)):
+            total += np.where(place >= 0, gain[place] - gains.steady, 0.0)
+    return MemoryGains(leak, starts, seconds, steady)
+
+
+def _pooled_leak(cases: list[Case], own: MemoryGains) -> tuple[Floats, float]:
+    lead = cases[0]
+    first_of_bundle = {id(case.bundle): case for case in reversed(cases) if case.growth is not None}
+    sources = list(first_of_bundle.values())
+    if len(sources) < 2:
+        return own.leak, own.steady
+    back = [(case.growth, _places(case, lead)) for case in sources if case.growth is not None]
+    fine = stack([(growth.fine_rows, place) for growth, place in back], lead.runs.n)
+    floor = stack([(growth.floor_rows, place) for growth, place in back], lead.runs.n)
+    done, low = fit_single(fine, fine.done), fit_single(floor, floor.done)
+    return leak_gain(done, low), steady_gain(done, low)
+
+
+def _common(pooled: Scores, alone: list[Scores], cases: list[Case]) -> float:
+    """ln P(kills | one common cause) - ln P(kills | one cause each), both averaged over causes by their prior."""
+    together = _evidence(pooled, cases[0])
+    apart = sum(_evidence(scores, case) for scores, case in zip(alone, cases, strict=True))
+    return float(together - apart)
+
+
+def _evidence(scores: Scores, case: Case) -> float:
+    """ln of the sum over causes of prior times likelihood."""
+    logits: list[float] = []
+    for pattern in scores.terms:
+        mine = case.runs.is_job == (pattern == "background_job")
+        logits.extend(float(v) for v in scores.total(pattern)[mine])
+    logits.extend(float(sum(terms.values())) for terms in scores.none.values())
+    return float(np.logaddexp.reduce(logits)) if logits else 0.0
+
+
+def _hits(cases: list[Case]) -> dict[str, tuple[int, float]]:
+    """Per endpoint of the leading case: kills at which it was open, and how many were expected by chance."""
+    lead, found = cases[0], {}
+    for e, name in enumerate(lead.runs.names):
+        places = [(_case, _places(lead, _case)[e]) for _case in cases] if lead.transient.open[e] else []
+        open_ = sum(1 for case, i in places if i >= 0 and case.transient.open[i] > 0)
+        chance = sum(float(-np.expm1(-case.transient.expected[i])) for case, i in places if i >= 0)
+        if open_:
+            found[name] = (open_, tidy(chance))
+    return found
+
+
+def _ochiai(cases: list[Case]) -> dict[str, float]:
+    """The count-only spectrum score over containers (died or lived), printed as a baseline."""
+    died: dict[str, int] = {}
+    lived: dict[str, int] = {}
+    for case in cases:
+        runs = case.runs
+        for e in np.flatnonzero(case.transient.open > 0):
+            died[runs.names[e]] = died.get(runs.names[e], 0) + 1
+        across = ~runs.dead & (runs.start <= 0) & (runs.end > 0)
+        for e, life in sorted(set(zip(runs.who[across].tolist(), runs.life[across].tolist(), strict=True))):
+            lived[runs.names[e]] = lived.get(runs.names[e], 0) + int(life >= 0)
+    return {
+        name: round(hits / np.sqrt(len(cases) * (hits + lived.get(name, 0))), 3)
+        for name, hits in sorted(died.items(), key=lambda item: (-item[1], item[0]))
+    }
+
+
+def recurrence_doc(pooled: Pooled) -> dict[str, Any]:
+    """What the kills say together, for the report's ``impact``."""
+    order = sorted(pooled.hits.items(), key=lambda item: (-item[1][0], item[1][1], item[0]))
+    return {
+        "kills": pooled.kills, "alternating": pooled.alternating, "common_cause_log_odds": tidy(pooled.common),
+        "endpoints": [{"endpoint": n, "open_at": k, "expected": x} for n, (k, x) in order[:10]],
+        "ochiai": [{"endpoint": n, "score": s} for n, s in list(pooled.ochiai.items())[:10]],
+    }  # fmt: skip

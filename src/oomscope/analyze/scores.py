@@ -55,9 +55,12 @@ def odds_of(surprise: Floats) -> Floats:
     return np.maximum(safe - 1.0 - np.log(safe), 0.0)
 
 
-def score(case: Case, weights: Weights) -> Scores:
-    """All terms of all causes. Endpoints and jobs are scored alike; the gate keeps jobs to their own pattern."""
-    raw = raw_terms(case, weights)
+def score(case: Case, weights: Weights, memory: MemoryGains | None = None) -> Scores:
+    """All terms of all causes. Endpoints and jobs are scored alike; the gate keeps jobs to their own pattern.
+
+    ``memory``: gains pooled over several kills, instead of this case's own.
+    """
+    raw = raw_terms(case, weights, memory)
     jobs = int(case.runs.is_job.sum())
     crowd = {"background_job": max(jobs, 1), "endpoint": max(case.runs.n - jobs, 1)}
     terms: dict[Pattern, Terms] = {}
@@ -76,10 +79,10 @@ def score(case: Case, weights: Weights) -> Scores:
     return Scores(terms, none)
 
 
-def raw_terms(case: Case, weights: Weights) -> Scores:
+def raw_terms(case: Case, weights: Weights, gains: MemoryGains | None = None) -> Scores:
     """The terms before their weights: what a refit starts from."""
     cap = weights.caps
-    memory = _Memory(case, cap["growth"])
+    memory = _Relative(gains or memory_gains(case), cap["growth"])
     shared = {
         "count": np.clip(odds_of(case.transient.count), 0, cap["count"]),
         "age": np.clip(odds_of(case.transient.age), 0, cap["age"]) * _time_enough(case.transient.oldest),
@@ -92,7 +95,7 @@ def raw_terms(case: Case, weights: Weights) -> Scores:
         },
         "large_payload": {**shared, **_payload(case, cap), "growth": memory.of("starts", "seconds")},
         "memory_leak": {
-            "growth": memory.of_leak(), "rise": np.full(case.runs.n, _ordinary_rise(case)), "busy": _busy(case)
+            "growth": memory.of("leak"), "rise": np.full(case.runs.n, _ordinary_rise(case)), "busy": _busy(case)
         },
         "concurrent_spike": {
             "count": shared["count"], "time": shared["time"], **_arrivals(case, cap),
@@ -127,49 +130,66 @@ def _best_form(terms: dict[Pattern, Terms], n: int, log_prior: float, crowd: dic
 # ------------------------------------------------------------------------------------------------------ memory
 
 
-class _Memory:
-    """Growth fits on one scale: nats relative to the best cause, at least ``-cap``; 0 for all when memory is unknown."""
+@dataclass(frozen=True)
+class MemoryGains:
+    """Log-likelihood gains over warm-up alone: ``leak`` and ``steady`` (all traffic) explain the whole curve; a fault
+    in flight (``starts``, ``seconds``) explains the last minutes, alone or on top of the steady growth."""
 
-    def __init__(self, case: Case, cap: float) -> None:
-        self._growth, self._n, self._cap = case.growth, case.runs.n, cap
-        if case.growth is None:
-            self._best = 0.0
-            return
-        fits = (case.growth.seconds, case.growth.starts, case.growth.done)
-        leak = float(self._leak().max(initial=0.0))
-        self._best = max(0.0, leak, self._steady(), *(float(_gain(fit).max(initial=0.0)) for fit in fits))
+    leak: Floats
+    starts: Floats
+    seconds: Floats
+    steady: float
+
+
+def memory_gains(case: Case) -> MemoryGains:
+    """Gains of one case; all zero when its memory is unknown."""
+    growth = case.growth
+    if growth is None:
+        zero = np.zeros(case.runs.n)
+        return MemoryGains(zero, zero, zero, 0.0)
+    steady = steady_gain(growth.done, growth.floor)
+    return MemoryGains(
+        leak=leak_gain(growth.done, growth.floor),
+        starts=np.maximum(_gain(growth.starts), steady + _gain(growth.starts_more)),
+        seconds=np.maximum(_gain(growth.seconds), steady + _gain(growth.seconds_more)),
+        steady=steady,
+    )
+
+
+def leak_gain(done: Fit, floor: Fit) -> Floats:
+    """Mean of the fine and the floor regression on completions."""
+    return 0.5 * (_gain(done) + _gain(floor))
+
+
+def steady_gain(done: Fit, floor: Fit) -> float:
+    """The same for all traffic together."""
+    return 0.5 * (_price(done.total_ll, done.rows) + _price(floor.total_ll, floor.rows))
+
+
+class _Relative:
+    """Gains relative to the best cause, at least ``-cap``: what all explain counts for none."""
+
+    def __init__(self, gains: MemoryGains, cap: float) -> None:
+        self._gains, self._cap = gains, cap
+        arrays = (gains.leak, gains.starts, gains.seconds)
+        self._best = max(gains.steady, 0.0, *(float(gain.max(initial=0.0)) for gain in arrays))
 
     def _relative(self, gain: Floats | float) -> Floats:
         return np.clip(np.asarray(gain, dtype=float) - self._best, -self._cap, 0.0)
 
     def of(self, *names: str) -> Floats:
-        """Best of the named fits, per endpoint."""
-        if self._growth is None:
-            return np.zeros(self._n)
-        return self._relative(np.max([_gain(getattr(self._growth, name)) for name in names], axis=0))
-
-    def _leak(self) -> Floats:
-        assert self._growth is not None  # noqa: S101 - callers look first
-        return 0.5 * (_gain(self._growth.done) + _gain(self._growth.floor))
-
-    def of_leak(self) -> Floats:
-        """Mean of the fine and the floor regression on completions."""
-        return np.zeros(self._n) if self._growth is None else self._relative(self._leak())
-
-    def _steady(self) -> float:
-        assert self._growth is not None  # noqa: S101 - callers look first
-        done = 0.5 * sum(_price(fit.total_ll, fit.rows) for fit in (self._growth.done, self._growth.floor))
-        return max(done, _price(self._growth.seconds.total_ll, self._growth.seconds.rows))
+        """Best of the named activities, per endpoint."""
+        return self._relative(np.max([getattr(self._gains, name) for name in names], axis=0))
 
     @property
     def of_all(self) -> float:
         """All traffic together."""
-        return 0.0 if self._growth is None else float(self._relative(self._steady()))
+        return float(self._relative(self._gains.steady))
 
     @property
     def of_nothing(self) -> float:
         """Warm-up alone."""
-        return 0.0 if self._growth is None else float(self._relative(0.0))
+        return float(self._relative(0.0))
 
 
 def _price(gain: float, rows: int) -> float:
