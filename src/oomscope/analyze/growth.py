@@ -76,9 +76,9 @@ class Growth:
     seconds_more: Fit
     done: Fit
     floor: Fit
-    twins: dict[
-        int, tuple[int, ...]
-    ]  # endpoints whose completions cannot be told apart (correlation over 0.9)
+    twins: dict[int, tuple[int, ...]]  # endpoints whose completions rise and fall together
+    fine_rows: Rows
+    floor_rows: Rows
 
 
 def life_samples(
