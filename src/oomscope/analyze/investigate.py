@@ -114,7 +114,8 @@ def prepare(bundle: Bundle, kill: KillCase) -> Case:
 
 def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions) -> Report:
     """Judge the measurements (of the first case, the others as further evidence) and write them down."""
-    case, ledger, weights = cases[0], Ledger(), load_weights()
+    case, ledger = cases[0], Ledger()
+    weights = options.weights or load_weights()
     pooled = pool(cases, weights) if len(cases) > 1 else None
     one_cause = pooled is not None and not pooled.alternating
     scores = pooled.scores if pooled is not None and one_cause else score(case, weights)

@@ -167,7 +167,7 @@ def steady_gain(done: Fit, floor: Fit) -> float:
 
 
 class _Relative:
-    """Gains relative to the best cause, at least ``-cap``: what all explain counts for none."""
+    """Gains less the gain of all traffic together: above 0 is better than steady growth. No more than ``cap`` below the best."""
 
     def __init__(self, gains: MemoryGains, cap: float) -> None:
         self._gains, self._cap = gains, cap
@@ -175,7 +175,10 @@ class _Relative:
         self._best = max(gains.steady, 0.0, *(float(gain.max(initial=0.0)) for gain in arrays))
 
     def _relative(self, gain: Floats | float) -> Floats:
-        return np.clip(np.asarray(gain, dtype=float) - self._best, -self._cap, 0.0)
+        def below(value: Floats | float) -> Floats:
+            return np.clip(np.asarray(value, dtype=float) - self._best, -self._cap, 0.0)
+
+        return below(gain) - below(self._gains.steady)
 
     def of(self, *names: str) -> Floats:
         """Best of the named activities, per endpoint."""
