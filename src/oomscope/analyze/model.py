@@ -14,6 +14,7 @@ from oomscope.report import EvidenceRef, Verdict
 if TYPE_CHECKING:
     import polars as pl
 
+    from oomscope.analyze.weights import Weights
     from oomscope.facts import ContainerFacts, OomKill, PodFacts, Termination
 
 
@@ -23,6 +24,9 @@ class AnalyzeOptions:
 
     show_params: bool = False
     max_in_flight_shown: int = 5000
+    weights: Weights | None = (
+        None  # None: the shipped ones; for refits and ablations (a weight of 0 switches a term off)
+    )
 
 
 @dataclass(frozen=True, slots=True)
