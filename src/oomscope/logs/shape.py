@@ -11,10 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-_PREFIX = re.compile(
+_TAG_TEXT = r"(?:\[[^\]\n]{1,400}\]{1,4} )+"
+_TAGS = re.compile(_TAG_TEXT)
+_PREFIXED = re.compile(
     r"[DIWEFAU], \[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{6}) #(\d{1,10})\] {1,2}[A-Z]{3,7} -- [^:\n]{0,80}:(?: |$)"
+    rf"({_TAG_TEXT})?"
 )
-_TAGS = re.compile(r"(?:\[[^\]\n]{1,400}\]{1,4} )+")
 _ANSI = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
 _UUID = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE
@@ -35,16 +37,16 @@ class Head(NamedTuple):
 
 def split_head(text: str) -> Head:
     """Take the logger prefix and the tags off a line. The tags stay one text, see ``tag_list``."""
-    second, micros, pid, at = None, 0, None, 0
     if text[1:4] == ", [":
-        prefix = _PREFIX.match(text)
-        if prefix:
-            second, micros, pid, at = prefix[1], int(prefix[2]), int(prefix[3]), prefix.end()
-    if text.startswith("[", at):
-        tags = _TAGS.match(text, at)
+        found = _PREFIXED.match(text)
+        if found:
+            second, micros, pid, prefixed = found.groups()
+            return Head(second, int(micros), int(pid), prefixed or "", found.end())
+    if text[:1] == "[":
+        tags = _TAGS.match(text)
         if tags:
-            return Head(second, micros, pid, tags[0], tags.end())
-    return Head(second, micros, pid, "", at)
+            return Head(None, 0, None, tags[0], tags.end())
+    return Head(None, 0, None, "", 0)
 
 
 def tag_list(tags: str) -> list[str]:
