@@ -10,7 +10,7 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "oomscope"
 # Higher number: may import lower ones. Layers of the same number never import each other.
 LAYERS = {
-    "cli": 10, "serve": 9, "mcp": 9, "pipeline": 8, "doctor": 8, "kills": 8, "policy": 8, "config": 7,
+    "cli": 10, "serve": 9, "mcp": 9, "pipeline": 8, "doctor": 8, "kills": 8, "policy": 8, "workflow": 8, "config": 7,
     "sources": 6, "analyze": 6, "render": 6,
     "logs": 5, "alb": 5, "kube": 5, "series": 5, "alerts": 5, "kernel": 4,
     "evidence": 3, "bundle_io": 3, "report": 2, "redact": 2,

@@ -18,6 +18,9 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("collect", "oomscope.cli.collect", "Save and replay"),
     ("report", "oomscope.cli.report", "Save and replay"),
     ("schema", "oomscope.cli.schema", "Save and replay"),
+    ("logs", "oomscope.cli.logs", "Step by step"),
+    ("requests", "oomscope.cli.requests", "Step by step"),
+    ("alb", "oomscope.cli.alb", "Step by step"),
     ("doctor", "oomscope.cli.doctor", "Set up"),
     ("config", "oomscope.cli.config", "Set up"),
 )

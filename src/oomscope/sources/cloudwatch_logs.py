@@ -55,6 +55,7 @@ class CloudWatchLogsSource:
     now: datetime | None = None
     name: str = "cloudwatch_logs"
     workers: int = field(default=8)
+    lines_only: bool = False  # the application's log alone: no kernel lines, no performance log
 
     def collect(self, target: Target, window: Window, ctx: Context) -> Fragment:
         """Application log, kernel lines and performance records of the target in the window."""
@@ -73,8 +74,9 @@ class CloudWatchLogsSource:
             )
         insights = Insights(client, self.max_scan_bytes, ctx.cancelled)
         parts = [self._application(layout, target, window, reader, insights, tries) for layout in layouts]
-        parts += [self._host(layouts[0], window, target, reader, tries)]
-        parts += [self._performance(layouts[0], window, target, reader, tries)]
+        if not self.lines_only:
+            parts += [self._host(layouts[0], window, target, reader, tries)]
+            parts += [self._performance(layouts[0], window, target, reader, tries)]
         return _joined([*parts, Fragment(gaps=tries.gaps)])
 
     def _reader(self, client: Any, ctx: Context) -> Reader:
@@ -156,8 +158,6 @@ class CloudWatchLogsSource:
                     Gap("kernel_log", "no_data", why, layout.host, window, "see docs/sources/cloudwatch.md")
                 ]
             )
-        at = target.at or window.end
-        span = Window(max(window.start, at - KERNEL_MARGIN), at + KERNEL_MARGIN)
         found = tries.run(
             "kernel lines", lambda: self._host_lines(layout, nodes, span, reader), source="kernel_log"
         )
@@ -184,7 +184,7 @@ class CloudWatchLogsSource:
             return []
         bounds = (_ms(span.start), _ms(span.end) - 1)
         events, _progress = reader.read(host, *bounds, logStreamNames=streams[:MAX_STREAMS])
-        return [event["message"] for event in events]
+        return list(kernel.lines_of_answer({"events": events}))
 
     def _performance(
         self, layout: Layout, window: Window, target: Target, reader: Reader, tries: Attempts
