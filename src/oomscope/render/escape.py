@@ -113,8 +113,9 @@ def slack(text: object, limit: int = 2900) -> str:
 
 
 def slack_code(text: object, limit: int = 2900) -> str:
-    """``text`` as a Slack code span; a backtick in it becomes a prime."""
+    """``text`` as a Slack code span; a backtick in it becomes a prime, and nobody is called."""
     out = clean(text, limit).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    out = re.sub(r"@(?=here|channel|everyone)", "@\u200b", out)
     return f"`{out.replace('`', '′') or ' '}`"
 
 
