@@ -6,12 +6,13 @@ from typing import Any
 
 import polars as pl
 import pytest
+from bench import ablation
 from bench.simulate import incident
 from bench.simulate.__main__ import page
 from bench.simulate.baselines import BASELINES, ranked
 from bench.simulate.faults import PATTERNS
 from bench.simulate.observe import Simulated, simulate
-from bench.simulate.run import grade
+from bench.simulate.run import ablate_group, grade, grade_group
 from bench.simulate.world import WORLDS
 
 from oomscope.facts import ACCESS_SCHEMA, JOB_SCHEMA, MEMORY_SCHEMA, REQUEST_SCHEMA, polars_schema
@@ -102,3 +103,17 @@ def test_page_of_one_row() -> None:
     row |= {f"{m} {top}": True for m in BASELINES for top in ("top1", "top3")}
     row |= {"pattern": "leak", "world": "standard", "k": 1, "seconds": 0.1, "made_s": 0.1}
     assert "leak" in page([row], lambda header, body: str(body), "{}")
+
+
+def test_a_simulated_spike_is_analysed_and_graded() -> None:
+    (row,) = grade_group(("spike", "standard", 0, 1))
+    assert row["verdict"]
+    assert row["top3"]
+    assert row["count top1"] is not None
+
+
+def test_terms_are_taken_away_one_at_a_time() -> None:
+    rows = ablate_group(("runaway", "standard", 0, 1))
+    assert rows[0]["term"] == ablation.ALL
+    assert len({row["term"] for row in rows}) == len(rows) > 5
+    assert ablation.table(rows)[1][0][0] == ablation.ALL
