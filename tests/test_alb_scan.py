@@ -275,8 +275,8 @@ def test_rows_are_sorted_by_time_then_source_then_line() -> None:
 def test_only_the_asked_columns_are_made() -> None:
     table, _stats = parse_alb_report([Text(line().encode())], columns=["path"])
     assert set(table.columns) == {"time", "path", "source", "line"}
-    frames = list(scan_alb([Text(line().encode())], columns=["method", "sent_bytes"]))
-    assert frames[0][0].to_dicts() == [{"method": "GET", "sent_bytes": 1850}]
+    frames = [frame for frame, _stats in scan_alb([Text(line().encode())], columns=["method", "sent_bytes"])]
+    assert pl.concat(frames).to_dicts() == [{"method": "GET", "sent_bytes": 1850}]
 
 
 def test_no_input_and_empty_input() -> None:

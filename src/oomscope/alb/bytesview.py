@@ -28,12 +28,21 @@ _SIXES = np.uint64(0x7676767676767676)  # 0x80 - 10 in every byte: a byte above 
 
 
 class View:
-    """A buffer that can be read as bytes and, at any position, as little-endian 64-bit words."""
+    """A buffer that can be read as bytes and, at any position, as little-endian 64-bit words.
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+    ``mask`` is working memory at least as long as the data, used again for every buffer: fresh memory costs more than
+    the comparison that fills it.
+    """
+
+    def __init__(self, data: bytes, mask: Bools) -> None:
+        self.data, self.mask = data, mask
         self.bytes = np.frombuffer(data, np.uint8)
         self.words = np.ndarray((max(len(data) - 7, 0),), dtype="<u8", buffer=data, strides=(1,))
+
+    def find(self, byte: int, low: int, high: int) -> Ints:
+        """Positions of a byte from ``low`` up to ``high``."""
+        mask = self.mask[: high - low]
+        return np.flatnonzero(np.equal(self.bytes[low:high], byte, out=mask)) + low
 
     def block(self, at: Ints, words: int) -> Words:
         """``words`` 64-bit words from each position, one row a position."""

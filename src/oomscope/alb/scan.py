@@ -41,6 +41,7 @@ from oomscope.alb.rows import frame_of, traces
 from oomscope.facts import ACCESS_SCHEMA, polars_schema
 
 CHUNK = 1 << 21
+_ODD_ROWS = 4096
 _TYPES = (b"https ", b"h2 ", b"http ", b"ws ", b"wss ", b"grpcs ")
 _METHODS = (b"GET ", b"POST ", b"PATCH ", b"PUT ", b"DELETE ", b"HEAD ", b"OPTIONS ")
 _PROTOCOLS = (b"HTTP/1.1", b"HTTP/2.0", b"HTTP/1.0")
@@ -75,12 +76,17 @@ class Lines:
 def scan(
     stream: BinaryIO, label: str, bounds: tuple[int, int] | None, columns: frozenset[str]
 ) -> Iterator[tuple[pl.DataFrame, AlbStats]]:
-    """Tables of the asked columns, chunk by chunk, in no particular order within a chunk."""
-    first = 1
+    """Tables of the asked columns, chunk by chunk, in no particular order; the odd lines' rows come late."""
+    first, mask, odd_rows = 1, np.empty(CHUNK, bool), list[dict[str, Any]]()
     for carry, block in _blocks(stream):
-        frame, stats = _block(carry, block, first, label, bounds, columns)
+        frame, rows, stats = _block(carry, View(block, mask), first, label, bounds, columns)
         first += stats.lines
+        odd_rows += rows
+        if len(odd_rows) >= _ODD_ROWS:  # a table for every few of them would cost more than reading them
+            frame, odd_rows = pl.concat([frame, frame_of(odd_rows).select(frame.columns)]), []
         yield frame, stats
+    if odd_rows:
+        yield frame_of(odd_rows).select(list(_schema(columns))), AlbStats()
 
 
 def _blocks(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
@@ -102,14 +108,17 @@ def _blocks(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
 
 def _block(
     carry: bytes,
-    block: bytes,
+    view: View,
     first: int,
     label: str,
     bounds: tuple[int, int] | None,
     columns: frozenset[str],
-) -> tuple[pl.DataFrame, AlbStats]:
-    """Lines that end in the block. Those at its edges are read the plain way, so that it need not be copied."""
-    every = _split(block, first)
+) -> tuple[pl.DataFrame, list[dict[str, Any]], AlbStats]:
+    """Table of the lines that end in the block; rows of the odd ones among them; what became of all.
+
+    Lines at the block's edges are read the plain way, so that the block need not be copied.
+    """
+    every = _split(view, first)
     lines, odd, outside = _in_window(every, bounds)
     fields, proven = _prove(lines)
     odd = np.sort(np.concatenate([odd, lines.number[~proven] - first]))
@@ -120,16 +129,13 @@ def _block(
             name: value if isinstance(value, Texts) else value[proven] for name, value in fields.items()
         }
     table = _table(lines, fields, label, columns)
-    if slow_rows:
-        table = pl.concat([table, frame_of(slow_rows).select(table.columns)])
     size = len(carry) + int(every.stop[-1]) + 1
     counts = AlbStats(lines=len(every.stop) - len(odd), rows=int(proven.sum()), outside=outside, bytes=size)
-    return table, counts + slow
+    return table, slow_rows, counts + slow
 
 
-def _split(block: bytes, first: int) -> Lines:
-    view = View(block)
-    stop = np.flatnonzero(view.bytes == _NEWLINE)
+def _split(view: View, first: int) -> Lines:
+    stop = view.find(_NEWLINE, 0, len(view.data))
     start = np.empty_like(stop)
     start[0], start[1:] = 0, stop[:-1] + 1
     return Lines(view, start, stop, np.arange(first, first + len(stop)), np.zeros(len(stop), np.int64))
@@ -159,7 +165,8 @@ def _compact(lines: Lines) -> Lines:
     padding = bytes(PAD)
     length = lines.stop + 1 - lines.start
     stop = PAD + np.cumsum(length) - 1
-    view = View(b"".join([padding, *slices(lines.view, lines.start, lines.stop + 1), padding]))
+    data = b"".join([padding, *slices(lines.view, lines.start, lines.stop + 1), padding])
+    view = View(data, np.empty(len(data), bool))
     return Lines(view, stop + 1 - length, stop, lines.number, lines.time)
 
 
@@ -169,7 +176,7 @@ def _prove(lines: Lines) -> tuple[dict[str, Any], Bools]:
     if not count:
         return {}, np.zeros(0, bool)
     low, high = int(lines.start[0]), int(lines.stop[-1]) + 1
-    quotes = np.flatnonzero(view.bytes[low:high] == _QUOTE) + low
+    quotes = view.find(_QUOTE, low, high)
     first = np.searchsorted(quotes, lines.start)
     good = np.searchsorted(quotes, lines.stop) - first >= _QUOTES
     good &= (lines.stop - lines.start <= MAX_LINE) & (view.bytes[lines.stop - 1] != _RETURN)
@@ -235,7 +242,7 @@ def _request(view: View, lines: Lines, fields: dict[str, Any]) -> Bools:
     host, hosts = prefixes(view, url, stop, _authority)
     path = url + np.array([len(text) for text in hosts] + [1])[host] - 1
     low, high = int(lines.start[0]), int(lines.stop[-1])
-    marks = np.append(np.flatnonzero(view.bytes[low:high] == _QUESTION) + low, high + 1)
+    marks = np.append(view.find(_QUESTION, low, high), high + 1)
     fields["path_end"] = np.minimum(marks[np.searchsorted(marks, path)], stop)
     fields.update(method=method, protocol=protocol, path=path, url_end=stop, host=host)
     fields["hosts"] = Texts(split_request(b"GET " + text + b" -")[1] or "-" for text in hosts)
