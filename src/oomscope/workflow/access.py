@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from oomscope.facts import Gap, Query
 
 BEFORE = timedelta(minutes=1)
+BASELINE = timedelta(minutes=10)  # at least so much ordinary traffic to compare with
 AFTER = timedelta(minutes=5)  # the ALB writes the 502 of a dead request after the kill, sometimes much after
 LONGEST = timedelta(hours=6)
 MAX_REQUESTS = 20_000
@@ -68,7 +69,7 @@ def read_incomplete(document: Any) -> Asked:
     ends = [end for entry in entries if (end := any_time(entry.get("log_ends_at"))) is not None]
     first, last = min(row["started_at"] for row in rows), max(row["started_at"] for row in rows)
     killed_at = max(ends, default=last)
-    start = max(first - BEFORE, killed_at - LONGEST)
+    start = max(min(first - BEFORE, killed_at - BASELINE), killed_at - LONGEST)
     return Asked(
         pl.DataFrame(rows, schema=polars_schema(REQUEST_SCHEMA)), killed_at, Window(start, killed_at + AFTER)
     )
