@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from oomscope.errors import SourceError, UnreadableError, UserError
-from oomscope.facts import Gap, PodFacts, Target, Window
+from oomscope.facts import Gap, PodFacts, SeriesPoint, Target, Window
 from oomscope.sources.interface import Context, Fragment, Source, merge
 from oomscope.sources.live import gap_of
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 AFTER = timedelta(minutes=5)  # the ALB writes a dead request's 502 after the kill
+KUBERNETES_SHARE = 0.5  # of the deadline
 ANY_TIME = timedelta(hours=24)  # how far back Kubernetes is asked when no time is given
+# What a source is called in --without, and the kind of evidence that is missing when it fails as a whole.
+KINDS = {"cloudwatch_logs": "app_log", "prometheus": "memory"}
 NAMES = ("kubernetes", "cloudwatch_logs", "alb", "prometheus")
 
 
@@ -46,6 +49,7 @@ class Plan:
     config: Config
     now: datetime
     search: Window | None = None  # an alert's: the death is in here
+    claims: tuple[SeriesPoint, ...] = ()  # what the alert itself says of OOM kills
     show_params: bool = False
     without: frozenset[str] = frozenset()
     require: frozenset[str] = frozenset()
@@ -63,7 +67,7 @@ def gather_live(plan: Plan) -> Bundle:
 
     A source named in ``require`` that fails raises ``UnreadableError``.
     """
-    state = _State()
+    state = _State(parts=[Fragment(series=plan.claims, sources=["alert"] if plan.claims else [])])
     ctx = Context(
         deadline=time.monotonic() + plan.config.deadline_s,
         progress=plan.tell,
@@ -71,7 +75,7 @@ def gather_live(plan: Plan) -> Bundle:
     )
     target, window = plan.target, None
     try:
-        first = _guard(kubernetes_source(plan), plan, _wide_window(plan), ctx)
+        first = _kubernetes_first(plan, ctx)
         state.parts.append(first)
         target = complete(plan, first.pods)
         window = window_of(target, first.pods, plan)
@@ -82,9 +86,24 @@ def gather_live(plan: Plan) -> Bundle:
         raise Interrupted(_bundle(state.parts, target, window, plan)) from None
     _check_required(state.parts, plan)
     bundle = _bundle(state.parts, target, window, plan)
-    if not bundle.sources:
+    if not set(bundle.sources) - {"alert"}:
         raise _nothing(bundle)
     return bundle
+
+
+def _kubernetes_first(plan: Plan, ctx: Context) -> Fragment:
+    """Kubernetes gets a part of the time only: when it hangs, the others must still be asked."""
+    limit = plan.config.deadline_s * KUBERNETES_SHARE
+    mine = replace(ctx, deadline=time.monotonic() + limit)
+    pool = ThreadPoolExecutor(1, thread_name_prefix="kubernetes")
+    future = pool.submit(_guard, kubernetes_source(plan), plan, _wide_window(plan), mine)
+    pool.shutdown(wait=False)
+    try:
+        return future.result(timeout=limit)
+    except TimeoutError:
+        return Fragment(
+            gaps=[Gap("kubernetes", "timed_out", f"no answer in {limit:.0f} s", fix="raise --deadline")]
+        )
 
 
 def _in_parallel(
@@ -113,7 +132,10 @@ def _collect(
         state.parts += [future.result() for future in done]
         if pending and not ctx.seconds_left():
             late = [source for future, source in zip(futures, sources, strict=True) if future in pending]
-            names = [source.source if isinstance(source, Gap) else source.name for source in late]
+            names = [
+                source.source if isinstance(source, Gap) else KINDS.get(source.name, source.name)
+                for source in late
+            ]
             fix = "raise deadline_s or --deadline"
             gaps = [
                 Gap(name, "timed_out", "no answer before the deadline", None, window, fix) for name in names
@@ -129,13 +151,15 @@ def _guard(source: Source | Gap, plan: Plan, window: Window, ctx: Context) -> Fr
     try:
         return source.collect(plan.target, window, ctx)
     except SourceError as error:
-        return Fragment(gaps=[gap_of(error, source.name, window=window)])
+        return Fragment(gaps=[gap_of(error, KINDS.get(source.name, source.name), window=window)])
     except UserError as error:
-        return Fragment(gaps=[Gap(source.name, "off", error.what, None, window, error.fix or None)])
+        kind = KINDS.get(source.name, source.name)
+        return Fragment(gaps=[Gap(kind, "off", error.what, None, window, error.fix or None)])
     except Exception as error:
         log.exception("source %s failed", source.name)
         detail = f"internal error in this source: {type(error).__name__}: {error}"
-        return Fragment(gaps=[Gap(source.name, "unparsable", detail, None, window, "please report it")])
+        kind = KINDS.get(source.name, source.name)
+        return Fragment(gaps=[Gap(kind, "unparsable", detail, None, window, "please report it")])
 
 
 def kubernetes_source(plan: Plan) -> Source | Gap:
@@ -252,9 +276,10 @@ def _nothing(bundle: Bundle) -> UnreadableError:
 
 
 def _check_required(parts: Sequence[Fragment], plan: Plan) -> None:
+    required = {KINDS.get(name, name) for name in plan.require}
     for part in parts:
         for gap in part.gaps:
-            if gap.source in plan.require and gap.reason not in ("not_yet",):
+            if gap.source in required and gap.reason not in ("not_yet",):
                 raise UnreadableError(
                     f"the required source {gap.source} failed: {gap.detail}",
                     tried=gap.query or "",

@@ -48,16 +48,14 @@ def make_plan(wanted: Wanted, tell: Callable[[str], None]) -> Plan:
     }
     config = load(file=wanted.config, flags=flags).config
     cluster = config.chosen(wanted.cluster)
-    target, search = wanted.target, None
-    if wanted.alert:
-        alert = targets.read_alert(wanted.alert)
-        target, search = targets.narrowed(target, alert), alert.search
+    alert = targets.read_alert(wanted.alert) if wanted.alert else None
     return Plan(
-        target=target,
+        target=targets.narrowed(wanted.target, alert) if alert else wanted.target,
         cluster=cluster,
         config=config,
         now=datetime.now(UTC),
-        search=search,
+        search=alert.targets[0].search if alert else None,
+        claims=alert.points if alert else (),
         show_params=wanted.show_params,
         without=frozenset({*cluster.without, *(wanted.without or ())}),
         require=frozenset({*cluster.require, *(wanted.require or ())}),

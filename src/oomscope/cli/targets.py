@@ -12,7 +12,7 @@ from oomscope.facts import Target
 from oomscope.units import parse_quantity, parse_time
 
 if TYPE_CHECKING:
-    from oomscope.alerts import AlertTarget
+    from oomscope.alerts import AlertIntake
 
 
 def parse_zone(name: str | None) -> tzinfo | None:
@@ -74,8 +74,8 @@ def make_target(
     return Target(namespace=namespace, workload=workload, pod=pod, container=container, at=at)
 
 
-def read_alert(path: str) -> AlertTarget:
-    """The first target of an alert payload in a file or on stdin (``-``)."""
+def read_alert(path: str) -> AlertIntake:
+    """An alert payload in a file or on stdin (``-``) that names at least one target."""
     import sys
     from datetime import UTC
 
@@ -98,7 +98,7 @@ def read_alert(path: str) -> AlertTarget:
             fix="name the pod: oomscope investigate POD -n NAMESPACE --at TIME",
             slug="alert",
         )
-    return intake.targets[0]
+    return intake
 
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -124,9 +124,9 @@ def parse_size(text: str | None, flag: str) -> int | None:
     return size
 
 
-def narrowed(target: Target, alert: AlertTarget) -> Target:
+def narrowed(target: Target, alert: AlertIntake) -> Target:
     """What the flags leave open, the alert fills in. Its start is not the time of the restart, so no time is taken."""
-    told = alert.target
+    told = alert.targets[0].target
     return replace(
         target,
         namespace=target.namespace or told.namespace,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from oomscope import kernel, series
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from oomscope.sources.interface import Context
 
 FRESH = timedelta(minutes=10)
-KERNEL_MARGIN = timedelta(minutes=3)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class CloudWatchLogsSource:
         insights = Insights(client, self.max_scan_bytes, ctx.cancelled)
         parts = [self._application(layout, target, window, reader, insights, tries) for layout in layouts]
         if not self.lines_only:
-            parts += [self._host(layouts[0], window, target, reader, tries)]
+            parts += [self._host(layouts[0], window, reader, tries)]
             parts += [self._performance(layouts[0], window, target, reader, tries)]
         return _joined([*parts, Fragment(gaps=tries.gaps)])
 
@@ -147,42 +147,29 @@ class CloudWatchLogsSource:
         detail = "the incident is fresh: lines may still be arriving"
         return [Gap("app_log", "not_yet", detail, group, window, f"run again after {ready} UTC")]
 
-    def _host(
-        self, layout: Layout, window: Window, target: Target, reader: Reader, tries: Attempts
-    ) -> Fragment:
+    def _host(self, layout: Layout, window: Window, reader: Reader, tries: Attempts) -> Fragment:
         nodes = sorted({pod.node for pod in self.pods if pod.node})
         if not layout.host or not nodes:
             why = "no host log group" if not layout.host else "the node is not known"
-            return Fragment(
-                gaps=[
-                    Gap("kernel_log", "no_data", why, layout.host, window, "see docs/sources/cloudwatch.md")
-                ]
-            )
-        found = tries.run(
-            "kernel lines", lambda: self._host_lines(layout, nodes, span, reader), source="kernel_log"
-        )
+            fix = "see docs/sources/cloudwatch.md"
+            return Fragment(gaps=[Gap("kernel_log", "no_data", why, layout.host, window, fix)])
+        read = partial(self._host_lines, layout.host, nodes, window, reader)
+        found = tries.run("kernel lines", read, source="kernel_log")
         if found is None:
             return Fragment()
-        kills = kernel.parse_kernel_log(found, source=layout.host or "")
-        query = Query(self.name, f"{layout.host} {nodes[0]}", span, rows=len(found))
-        gaps = (
-            []
-            if found
-            else [
-                Gap(
-                    "kernel_log", "no_data", "no kernel lines: the agent may not ship them", layout.host, span
-                )
-            ]
-        )
-        return Fragment(oom_kills=kills, queries=[query], gaps=gaps, sources=["kernel_log"] if found else [])
+        query = Query(self.name, f"{layout.host} {nodes[0]}", window, rows=len(found))
+        if not found:
+            why = "no kernel lines: the agent may not ship them"
+            return Fragment(queries=[query], gaps=[Gap("kernel_log", "no_data", why, layout.host, window)])
+        kills = kernel.parse_kernel_log(found, source=layout.host)
+        return Fragment(oom_kills=kills, queries=[query], sources=["kernel_log"])
 
-    def _host_lines(self, layout: Layout, nodes: list[str], span: Window, reader: Reader) -> list[str]:
-        host = layout.host or ""
+    def _host_lines(self, host: str, nodes: list[str], window: Window, reader: Reader) -> list[str]:
         prefixes = [form.format(node) for node in nodes for form in ("{}.host.", "host.dmesg-{}", "{}-host")]
         streams = sorted({name for prefix in prefixes for name in list_streams(reader.client, host, prefix)})
         if not streams:
             return []
-        bounds = (_ms(span.start), _ms(span.end) - 1)
+        bounds = (_ms(window.start), _ms(window.end) - 1)
         events, _progress = reader.read(host, *bounds, logStreamNames=streams[:MAX_STREAMS])
         return list(kernel.lines_of_answer({"events": events}))
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_STREAMS = 100
 MAX_PAGES = 20
+MAX_PODS = 8
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def select(
     1. node, pod and container known: the streams' names (classic), the node's stream (OTel);
     2. only the pod known: Insights tells the streams, unless that scan would cost more than allowed.
     """
-    wanted = [pod for pod in pods if target.pod in (None, pod.name)] or list(pods)
+    wanted = sorted(pods, key=lambda pod: pod.name != target.pod)[:MAX_PODS]  # siblings tell what is ordinary
     if layout.log_class != "STANDARD":
         return _with_insights(layout, target)
     nodes = sorted({pod.node for pod in wanted if pod.node})

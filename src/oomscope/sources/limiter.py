@@ -20,20 +20,17 @@ class Limiter:
 
     def wait(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Sleep until this call may be made; returns early when cancelled."""
-        with self._lock:
-            now = time.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + 1.0 / self.per_second
-        while not cancelled():
-            left = turn - time.monotonic()
-            if left <= 0:
-                return
-            time.sleep(min(left, 0.25))
+        with self._lock:  # held while sleeping: two late sleepers must not go through together
+            while not cancelled():
+                left = self._next - time.monotonic()
+                if left <= 0:
+                    break
+                time.sleep(min(left, 0.25))
+            self._next = time.monotonic() + 1.0 / self.per_second
 
     def slow_down(self, seconds: float) -> None:
         """Nobody calls for that long: the service said "rate exceeded", so others are using the quota too."""
-        with self._lock:
-            self._next = max(self._next, time.monotonic() + seconds)
+        self._next = max(self._next, time.monotonic() + seconds)
 
 
 def limiter(account: str | None, region: str | None, api: str, per_second: float) -> Limiter:

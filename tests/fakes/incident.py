@@ -1,0 +1,130 @@
+"""A saved incident put behind live servers: Kubernetes, CloudWatch Logs, Prometheus, and S3 (moto)."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.fakes.cloudwatch import CloudWatchState, cloudwatch_server
+from tests.fakes.kube import KubeState, kube_server, kubeconfig
+from tests.fakes.prometheus import PrometheusState, prometheus_server
+
+CLUSTER = "prod"
+REGION = "us-east-1"
+
+
+@dataclass
+class Servers:
+    """The states behind the servers (to make them misbehave) and a configuration file that names them."""
+
+    kube: KubeState
+    cloudwatch: CloudWatchState
+    prometheus: PrometheusState
+    config: Path
+
+
+def kube_state(folder: Path) -> KubeState:
+    pods = json.loads((folder / "pods.json").read_text())["items"]
+    events = json.loads((folder / "events.json").read_text())["items"]
+    uids = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods}
+    for event in events:
+        event["involvedObject"].setdefault("uid", uids.get(event["involvedObject"]["name"], ""))
+    nodes = [{"kind": "Node", "metadata": {"name": name}} for name in {p["spec"]["nodeName"] for p in pods}]
+    return KubeState(pods=pods, events=events, nodes=nodes)
+
+
+def cloudwatch_state(folder: Path) -> CloudWatchState:
+    state = CloudWatchState()
+    application = state.group(f"/aws/containerinsights/{CLUSTER}/application")
+    for event in json.loads(gzip.decompress((folder / "cloudwatch.json.gz").read_bytes()))["events"]:
+        application.add(event["logStreamName"], event["timestamp"], event["message"], event["ingestionTime"])
+    host = state.group(f"/aws/containerinsights/{CLUSTER}/host")
+    pods = json.loads((folder / "pods.json").read_text())["items"]
+    node = pods[0]["spec"]["nodeName"]
+    year = datetime.fromisoformat(pods[0]["metadata"]["creationTimestamp"]).year
+    for line in (folder / "kernel_journal.txt").read_text().splitlines():
+        stamp, _, rest = line.partition(" ip-")
+        at = datetime.strptime(f"{year} {stamp}", "%Y %b %d %H:%M:%S.%f").replace(tzinfo=UTC)
+        record = {"host": node, "ident": "kernel", "message": rest.partition(" kernel: ")[2]}
+        host.add(f"{node}.host.dmesg", int(at.timestamp() * 1000), json.dumps(record))
+    return state
+
+
+def prometheus_state(folder: Path) -> PrometheusState:
+    state = PrometheusState()
+    for series in json.loads((folder / "prometheus_15s.json").read_text())["data"]["result"]:
+        labels = dict(series["metric"])
+        name = labels.pop("__name__")
+        values = [(float(at), float(value)) for at, value in series["values"]]
+        state.series.setdefault(name, []).append((labels, values))
+    return state
+
+
+def _account(folder: Path) -> tuple[str, datetime]:
+    first = next(iter((folder / "alb").iterdir())).name
+    account, end = first.split("_")[0], first.split("_")[4]
+    return account, datetime.strptime(end, "%Y%m%dT%H%MZ").replace(tzinfo=UTC)
+
+
+def fill_bucket(folder: Path, endpoint: str) -> str:
+    client = boto3.client("s3", region_name=REGION, endpoint_url=endpoint)
+    client.create_bucket(Bucket="alb-logs")
+    account, day = _account(folder)
+    for file in sorted((folder / "alb").iterdir()):
+        key = f"AWSLogs/{account}/elasticloadbalancing/{REGION}/{day:%Y/%m/%d}/{file.name}"
+        client.put_object(Bucket="alb-logs", Key=key, Body=file.read_bytes())
+    return account
+
+
+@contextlib.contextmanager
+def live(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
+    """Serve the incident; the environment gets test credentials and endpoints."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    kube, logs, metrics = kube_state(folder), cloudwatch_state(folder), prometheus_state(folder)
+    with contextlib.ExitStack() as stack:
+        kube_url = stack.enter_context(kube_server(kube))
+        logs_url = stack.enter_context(cloudwatch_server(logs))
+        metrics_url = stack.enter_context(prometheus_server(metrics))
+        moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        moto.start()
+        stack.callback(moto.stop)
+        s3_url = "http://{}:{}".format(*moto.get_host_and_port())
+        boto3.client("s3", region_name=REGION, endpoint_url=s3_url)
+        account = fill_bucket(folder, s3_url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", logs_url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_url)
+        config = tmp_path / "oomscope.toml"
+        config.write_text(
+            f"""
+            [clusters.prod.kubernetes]
+            kubeconfig = "{kubeconfig(tmp_path, kube_url)}"
+            [clusters.prod.aws]
+            region = "{REGION}"
+            account = "{account}"
+            [clusters.prod.logs]
+            eks_cluster = "{CLUSTER}"
+            requests_per_second = 50
+            [clusters.prod.alb]
+            bucket = "alb-logs"
+            [clusters.prod.prometheus]
+            url = "{metrics_url}"
+            """
+        )
+        yield Servers(kube, logs, metrics, config)
+
+
+def document(output: str) -> Any:
+    """The JSON report on stdout."""
+    return json.loads(output)
