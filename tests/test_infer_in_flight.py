@@ -1,0 +1,142 @@
+"""What counts as in flight at the kill, one test a rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from oomscope.analyze.in_flight import find_in_flight
+from oomscope.analyze.model import InFlight
+from oomscope.analyze.names import EndpointNames
+from tests.infer_help import STREAM, access, at, bundle, joined, kill_case, ordinary, request
+
+
+def flight(evidence: Any, **kill: Any) -> InFlight:
+    case = kill_case(**kill)
+    return find_in_flight(evidence, case, joined(evidence, case), EndpointNames(evidence.requests))
+
+
+def ids(found: pl.DataFrame) -> list[str]:
+    return found["request_id"].to_list()
+
+
+def test_open_means_started_and_never_ended_oldest_first() -> None:
+    found = flight(
+        bundle([*ordinary(60, 1, "A#show"), request(-3, None, "B#show"), request(-9, None, "C#show")])
+    )
+    assert found.requests["endpoint"].to_list() == ["C#show", "B#show"]
+    assert found.requests["age_s"].to_list() == [9.0, 3.0]
+    assert found.unknown is None
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (request(1, None), "began after the kill"),
+        (request(-3, -1), "ended before it"),
+        (request(-3, 2), "its end is in the log, so it did not die"),
+        (request(-3, None, stream="web-1/1"), "ran in another life of the container"),
+        (request(-3, None, state="superseded"), "cannot be open any more"),
+        (request(-3, None, state="websocket"), "an upgraded connection is long-lived by design"),
+        (request(-7200, None), "older than any request may be"),
+    ],
+)
+def test_not_in_flight(row: dict[str, Any], why: str) -> None:
+    assert flight(bundle([*ordinary(60, 1, "A#show"), row])).requests.is_empty(), why
+
+
+def test_rack_level_is_reported_apart() -> None:
+    found = flight(bundle([*ordinary(60, 1, "A#show"), request(-2, None, None, path="/metrics")]))
+    assert found.requests.is_empty()
+    assert found.rack_level["path"].to_list() == ["/metrics"]
+
+
+def test_a_body_being_parsed_counts_when_its_path_normally_reaches_a_controller() -> None:
+    usual = ordinary(60, 1, "A#create", method="POST", path="/a")
+    parsing = request(-4, None, None, method="POST", path="/a", request_id="parsing")
+    probe = request(-4, None, None, method="POST", path="/never/routed", request_id="probe")
+    found = flight(bundle([*usual, parsing, probe]))
+    assert ids(found.requests) == ["parsing"]
+    assert found.requests["endpoint"].to_list() == ["A#create"]
+    assert ids(found.rack_level) == ["probe"]
+
+
+def test_only_the_killed_worker_counts() -> None:
+    rows = [*ordinary(60, 1, "A#show"), request(-3, None, pid=12), request(-4, None, pid=15)]
+    found = flight(bundle(rows, workers=2), verdict="oom_child", victim_pid_in_container=15)
+    assert found.requests["pid"].to_list() == [15]
+
+
+def test_without_pids_the_load_balancer_tells_the_dead_worker() -> None:
+    died = request(-3, None, "A#slow", path="/died", request_id="died")
+    lives = request(-4, None, "A#slow", path="/lives", request_id="lives")
+    failed = access(-3, 0.01, "/died", elb_status=502, target_status=None)
+    answered = access(-4, 6, "/lives")
+    found = flight(bundle([*ordinary(60, 1, "A#show"), died, lives], accesses=[failed, answered], workers=2),
+                   verdict="oom_child")  # fmt: skip
+    assert ids(found.requests) == ["died"]
+
+
+def test_without_pids_and_load_balancer_it_says_so() -> None:
+    found = flight(bundle([*ordinary(60, 1, "A#show"), request(-3, None)], workers=2), verdict="oom_child")
+    assert found.requests.height == 1
+    assert "process ids" in found.notes[0]
+
+
+def test_a_thread_runs_one_request_the_oldest_surplus_is_false() -> None:
+    rows = [request(-float(age), None, f"E{age}#show") for age in (1, 2, 3, 40)]
+    found = flight(bundle([*ordinary(600, 1, "A#show"), *rows], threads=3))
+    assert found.requests["age_s"].to_list() == [3.0, 2.0, 1.0]
+
+
+def test_a_log_that_loses_ends_is_unfit_not_trusted() -> None:
+    lost = [request(-600 + i, None, "A#show") for i in range(50)]
+    found = flight(bundle([*ordinary(600, 10, "B#show"), *lost]))
+    assert found.requests.is_empty()
+    assert "no end" in (found.unknown or "")
+
+
+def test_lograge_is_unknown_and_the_load_balancer_stands_in() -> None:
+    rows = ordinary(60, 1, "A#show", path="/a")
+    lost = [access(-3, 0.01, "/a", elb_status=502, target_status=None, client="203.0.113.9")]
+    found = flight(
+        bundle(
+            rows,
+            accesses=lost,
+            cannot_show="lograge",
+            why="one line a request, written at its end",
+            fix="log starts",
+        )
+    )
+    assert found.unknown == "one line a request, written at its end"
+    assert found.fix == "log starts"
+    assert found.requests["endpoint"].to_list() == ["A#show"]
+    assert found.requests["seen_in"].to_list() == ["alb"]
+
+
+def test_of_what_waited_at_the_load_balancer_only_the_oldest_fit_the_threads() -> None:
+    lost = [access(-float(age), 0.01, f"/p{age}", elb_status=502, target_status=None) for age in range(1, 9)]
+    found = flight(
+        bundle(ordinary(60, 1, "A#show"), accesses=lost, threads=3, cannot_show="lograge", why="lograge")
+    )
+    assert found.requests["path"].to_list() == ["/p8", "/p7", "/p6"]
+    assert "5 more" in found.notes[0]
+
+
+def test_no_log_of_the_dead_container_is_said() -> None:
+    evidence = bundle([], stream="other/0", pod="other", container_id="d" * 64)
+    assert "no application log" in (flight(evidence, stream=None).unknown or "")
+
+
+def test_no_time_of_death_no_claim() -> None:
+    assert "time of the kill" in (flight(bundle([]), killed_at=None).unknown or "")
+
+
+def test_jobs_of_the_dead_process() -> None:
+    job = {"stream": STREAM, "job_class": "SyncJob", "started_at": at(-5), "state": "open", "job_id": "j1"}
+    done = job | {"job_id": "j2", "ended_at": at(-1), "state": "completed"}
+    found = flight(bundle(ordinary(60, 1, "A#show"), jobs=[job, done]))
+    assert found.jobs["job_id"].to_list() == ["j1"]
+    assert found.jobs["age_s"].to_list() == [5.0]
