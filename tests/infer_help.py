@@ -51,7 +51,8 @@ def access(created: float, time: float, path: str = "/a", **more: Any) -> dict[s
     """One ALB row of the dead pod."""
     return {
         "type": "https", "created_at": at(created), "time": at(time), "method": "GET", "path": path,
-        "target_ip": ADDRESS, "target_port": 3000, "elb_status": 200, "target_status": 200, "client": "198.51.100.7", "received_bytes": 300,
+        "target_ip": ADDRESS, "target_port": 3000, "elb_status": 200, "target_status": 200,
+        "client": "198.51.100.7", "received_bytes": 300,
         "sent_bytes": 900, "source": "alb.log", "line": 1,
     } | more  # fmt: skip
 

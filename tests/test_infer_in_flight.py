@@ -99,8 +99,8 @@ def test_a_log_that_loses_ends_is_unfit_not_trusted() -> None:
 
 
 def test_lograge_is_unknown_and_the_load_balancer_stands_in() -> None:
-    rows = ordinary(60, 1, "A#show", path="/a")
-    lost = [access(-3, 0.01, "/a", elb_status=502, target_status=None, client="203.0.113.9")]
+    rows = ordinary(60, 1, "A#show", path="/a/1")
+    lost = [access(-3, 0.01, "/a/2", elb_status=502, target_status=None)]
     found = flight(
         bundle(
             rows,
