@@ -24,7 +24,7 @@ def grade(incident: Incident, report: dict[str, Any]) -> dict[str, Any]:
         "kind": incident.kind,
         "log_format": truth.get("log_format"),
         "verdict": report["kill"]["verdict"] == incident.verdict,
-        "verdict_false": report["kill"]["verdict"] not in (incident.verdict, "undetermined"),
+        "verdict_false": report["kill"]["verdict"] not in (incident.verdict, "undetermined", "none"),
         "verdict_said": report["kill"]["verdict"],
         "top1": any(is_culprit(h, truth) for h in named[:1]) if has_endpoint else None,
         "top3": any(is_culprit(h, truth) for h in named[:3]) if has_endpoint else None,
