@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from oomscope.render import fields, view
+from oomscope.render import fields, phrases, view
 from oomscope.render.chart_frame import (
     DONE,
     GRID,
@@ -71,7 +71,7 @@ def requests_chart(report: Report, frame: Frame, layout: Layout) -> Spec | None:
 
 def _labelled(bars: list[Row], report: Report) -> list[Row]:
     """The bars under the names people know: method and path, where the endpoint table has them."""
-    names = {fields.text(row, "endpoint"): view.endpoint_name(row) for row in report.endpoints}
+    names = {fields.text(row, "endpoint"): phrases.endpoint_name(row) for row in report.endpoints}
     known = [(bar, fields.text(bar, "endpoint")) for bar in bars]
     return [{**bar, "endpoint": names.get(endpoint, endpoint)} for bar, endpoint in known]
 

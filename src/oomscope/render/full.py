@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from oomscope.render import fields, text, view
+from oomscope.render import fields, phrases, text, view
 from oomscope.render.escape import clean
 from oomscope.render.fields import Row
 from oomscope.render.style import Style
@@ -46,7 +46,7 @@ def full_lines(report: Report, style: Style) -> Lines:
 
 def _last(report: Report, style: Style) -> Lines:
     width = style.width
-    lost = labelled("LOST", view.lost(report), width)
+    lost = text.lost(report, width)
     zones = (
         text.header(report, style, width),
         text.cause(report, width, 6),
@@ -169,13 +169,13 @@ def _endpoints(report: Report, style: Style) -> Lines:
 
 def _endpoint_cells(row: Row, *, wide: bool) -> tuple[str, ...]:
     cells = (
-        view.endpoint_name(row),
-        view.whole(row, "open"),
-        view.decimal(row, "expected"),
-        view.percent(row, "share"),
-        view.spans(row),
+        phrases.endpoint_name(row),
+        phrases.whole(row, "open"),
+        phrases.decimal(row, "expected"),
+        phrases.percent(row, "share"),
+        phrases.spans(row),
         format_bytes(fields.number(row, "memory_bytes")),
-        view.whole(row, "survived"),
+        phrases.whole(row, "survived"),
     )
     sizes = (format_bytes(fields.number(row, key)) for key in ("sent_p99_bytes", "received_p99_bytes"))
     return (*cells, *sizes) if wide else cells
@@ -202,7 +202,7 @@ def _hypotheses(report: Report, style: Style) -> Lines:
 
 def _patterns(report: Report, style: Style) -> Lines:
     lines: Lines = []
-    for pattern in (view.pattern_row(row) for row in report.patterns):
+    for pattern in (phrases.pattern_row(row) for row in report.patterns):
         lines += paragraph(clean(f"{pattern['title']}: {pattern['status']}", 300), style.width, look=HEAD)
         if pattern["statement"]:
             lines += paragraph(clean(pattern["statement"], 600), style.width, indent=5)
@@ -213,7 +213,7 @@ def _patterns(report: Report, style: Style) -> Lines:
 
 
 def _other_kills(report: Report, style: Style) -> Lines:
-    cells = [tuple(view.kill_row(row, style).values()) for row in report.other_kills[:ROWS]]
+    cells = [tuple(phrases.kill_row(row, style).values()) for row in report.other_kills[:ROWS]]
     if not cells:
         return []
     heads = ("WHEN", "POD", "WHAT", "PEAK/LIMIT", "OPEN", "SUSPECT OPEN")
@@ -244,10 +244,10 @@ def _actions(report: Report, style: Style) -> Lines:
 def _read(report: Report, style: Style) -> Lines:
     lines: Lines = []
     coverage = report.coverage
-    if said := view.coverage_line(coverage):
+    if said := phrases.coverage_line(coverage):
         lines += paragraph(said, style.width)
     for stream in fields.rows(coverage, "streams")[:FEW]:
-        lines += paragraph(view.stream_line(stream), style.width, indent=4)
+        lines += paragraph(phrases.stream_line(stream), style.width, indent=4)
     cells = [
         (view.source_name(query.source), f"{query.rows:,}" if query.rows is not None else "-",
          format_bytes(query.bytes_read), format_seconds(query.seconds), clean(query.text, 300))

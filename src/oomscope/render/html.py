@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from oomscope.render import fields, view
+from oomscope.render import fields, phrases, view
 from oomscope.render.escape import clean, script_json
 from oomscope.render.fields import Row
 from oomscope.render.style import Style
@@ -105,6 +105,7 @@ def _as_text(report: Report, style: Style) -> str:
 def _top(report: Report, style: Style, said: view.Answer) -> dict[str, Any]:
     one = view.lead(report)
     ranked = sorted(one.for_, key=lambda point: -abs(point.weight)) if one else []
+    apart = [trait.text for trait in one.distinguishing if trait.text][:1] if one else []
     return {
         "verdict": view.verdict_word(report.kill),
         "killed": report.kill.verdict.startswith("oom"),
@@ -112,7 +113,7 @@ def _top(report: Report, style: Style, said: view.Answer) -> dict[str, Any]:
         "age": style.age(report.kill.killed_at),
         "again": view.recurrence(report, style),
         "answer": said,
-        "best": [point.text for point in ranked if one and point.text not in one.statement][:3],
+        "best": [*apart, *(point.text for point in ranked if one and point.text not in one.statement)][:3],
         "lost": view.lost(report),
         "now": [action for action in report.actions if action.when == "now"][:4],
         "later": _later(report.actions),
@@ -144,8 +145,8 @@ def _tables(report: Report, style: Style) -> dict[str, Any]:
     return {
         "in_flight": sorted(report.in_flight, key=lambda one: -(one.age_s or 0))[:IN_FLIGHT],
         "endpoints": [_endpoint(row, _suspects(report)) for row in report.endpoints[:ENDPOINTS]],
-        "patterns": [view.pattern_row(row) for row in report.patterns[:12]],
-        "kills": [view.kill_row(row, style) for row in report.other_kills[:KILLS]],
+        "patterns": [phrases.pattern_row(row) for row in report.patterns[:12]],
+        "kills": [phrases.kill_row(row, style) for row in report.other_kills[:KILLS]],
         "timeline": [
             {
                 "at": style.clock(fields.when(row, "at"), day=True),
@@ -155,8 +156,8 @@ def _tables(report: Report, style: Style) -> dict[str, Any]:
             for row in report.timeline[:TIMELINE]
         ],
         "findings": report.findings[:FINDINGS],
-        "coverage": view.coverage_line(report.coverage),
-        "streams": [view.stream_line(stream) for stream in fields.rows(report.coverage, "streams")[:30]],
+        "coverage": phrases.coverage_line(report.coverage),
+        "streams": [phrases.stream_line(stream) for stream in fields.rows(report.coverage, "streams")[:30]],
     }
 
 
@@ -172,25 +173,25 @@ def _endpoint(row: Row, suspects: set[str]) -> dict[str, Any]:
     """One row of the endpoint table: numbers to sort by, and how they read."""
     memory, samples = fields.number(row, "memory_bytes"), fields.count(row, "memory_n")
     return {
-        "name": view.endpoint_name(row),
+        "name": phrases.endpoint_name(row),
         "detail": fields.text(row, "endpoint") if fields.text(row, "path_pattern") else "",
         "suspect": fields.text(row, "endpoint") in suspects,
         "open": fields.number(row, "open"),
-        "open_text": view.whole(row, "open"),
+        "open_text": phrases.whole(row, "open"),
         "expected": fields.number(row, "expected"),
-        "expected_text": view.decimal(row, "expected"),
+        "expected_text": phrases.decimal(row, "expected"),
         "lift": fields.number(row, "lift"),
-        "lift_text": view.decimal(row, "lift"),
+        "lift_text": phrases.decimal(row, "lift"),
         "share": fields.number(row, "share"),
-        "share_text": view.percent(row, "share"),
+        "share_text": phrases.percent(row, "share"),
         "p99": fields.number(row, "p99_s"),
-        "spans": view.spans(row),
+        "spans": phrases.spans(row),
         "longest": fields.number(row, "longest_open_s"),
         "memory": memory,
         "memory_text": format_bytes(memory) + (f" (n={samples})" if memory is not None and samples else ""),
         "sent": fields.number(row, "sent_p99_bytes"),
         "survived": fields.number(row, "survived"),
-        "survived_text": view.whole(row, "survived"),
+        "survived_text": phrases.whole(row, "survived"),
         "verdict": fields.text(row, "verdict"),
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from oomscope.render import fields, view
+from oomscope.render import fields, phrases, view
 from oomscope.render.escape import markdown as md
 from oomscope.render.escape import markdown_code as code
 from oomscope.render.fields import Row
@@ -65,7 +65,7 @@ def _summary(report: Report, style: Style) -> list[str]:
 
 def _impact(report: Report) -> list[str]:
     lines = ["### Impact", "", f"- Lost: {md(view.lost(report))}"]
-    hit = [f"{code(fields.text(row, 'endpoint'))} ({view.whole(row, 'count')})"
+    hit = [f"{code(fields.text(row, 'endpoint'))} ({phrases.whole(row, 'count')})"
            for row in fields.rows(report.impact, "by_endpoint")[:10]]  # fmt: skip
     if clients := fields.count(report.impact, "clients"):
         lines.append(f"- Clients: {clients:,}")
@@ -143,8 +143,8 @@ def _endpoint(row: Row, report: Report, style: Style) -> list[str]:
     first, last = fields.when(row, "first_at"), fields.when(row, "last_at")
     return [
         f"- Endpoint: {code(_named(row))}",
-        f"  - Count: {view.whole(row, 'open')} open at the kill, {view.decimal(row, 'expected')} expected by chance; "
-        f"{view.whole(row, 'count')} in the window",
+        f"  - Count: {phrases.whole(row, 'open')} open at the kill, {phrases.decimal(row, 'expected')} expected "
+        f"by chance; {phrases.whole(row, 'count')} in the window",
         f"  - Time range: {_range(first, last)}",
         f"  - Request payload: {_sizes(row, 'received')}",
         f"  - Response payload: {_sizes(row, 'sent')}",
@@ -152,7 +152,7 @@ def _endpoint(row: Row, report: Report, style: Style) -> list[str]:
 
 
 def _named(row: Row) -> str:
-    path, endpoint = view.endpoint_name(row), fields.text(row, "endpoint")
+    path, endpoint = phrases.endpoint_name(row), fields.text(row, "endpoint")
     return path if path == endpoint or not endpoint else f"{path} ({endpoint})"
 
 
@@ -229,7 +229,7 @@ def _patterns(report: Report) -> list[str]:
     if not report.patterns:
         return []
     lines = ["#### The four common patterns", ""]
-    for pattern in (view.pattern_row(row) for row in report.patterns[:12]):
+    for pattern in (phrases.pattern_row(row) for row in report.patterns[:12]):
         lines.append(
             f"- {md(pattern['title'])}: **{md(pattern['status'])}**. {md(pattern['statement'])}".rstrip()
         )
@@ -282,7 +282,7 @@ def _gaps(report: Report, style: Style) -> list[str]:
 
 def _read(report: Report) -> list[str]:
     lines = ["#### What was read", ""]
-    if said := view.coverage_line(report.coverage):
+    if said := phrases.coverage_line(report.coverage):
         lines.append(f"- {md(said)}")
     for query in report.queries[:40]:
         rows = f" ({query.rows:,} rows)" if query.rows is not None else ""

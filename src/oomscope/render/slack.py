@@ -133,6 +133,7 @@ def _cause(report: Report) -> str:
         lines.append(mrkdwn(" ".join(said.sentences), 1200))
     one = view.lead(report)
     if one is not None:
+        lines += [f"• {mrkdwn(trait.text, 300)}" for trait in one.distinguishing if trait.text][:1]
         lines += [
             f"• {mrkdwn(point.text, 300)}" for point in sorted(one.for_, key=lambda p: -abs(p.weight))[:2]
         ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
-from oomscope.render import fields, view
+from oomscope.render import fields, phrases
 from oomscope.render.escape import clean, clip, pad
 from oomscope.render.fields import Row
 from oomscope.render.style import Style
@@ -54,8 +54,8 @@ def _list_cells(row: Row, style: Style) -> tuple[str, ...]:
         _when(row, style),
         clip(who or clean(fields.text(row, "pod") or "-", 200), 26, middle=True),
         clip(clean(fields.text(row, "container") or "-", 200), 12),
-        view.peak_of_limit(row).replace(" ", "").removesuffix("B"),
-        view.whole(row, "open"),
+        phrases.peak_of_limit(row).replace(" ", "").removesuffix("B"),
+        phrases.whole(row, "open"),
         clean(_outcome(row), 300),
     )
 
@@ -92,7 +92,7 @@ def render_kills(rows: Sequence[Row], style: Style) -> str:
                 clip(clean(fields.text(row, "container") or "-", 200), 12),
                 VERDICTS.get(verdict, clean(verdict, 40)),
                 clip(victim, 14),
-                view.peak_of_limit(held).replace(" ", "").removesuffix("B"),
+                phrases.peak_of_limit(held).replace(" ", "").removesuffix("B"),
                 clip(clean(fields.text(row, "rule") or "-", 60), 16),
             )
         )

@@ -79,8 +79,7 @@ def _narrow(report: Report, style: Style, room: Room) -> Lines:
     zones = [
         header(report, style, width, room.head),
         cause(report, width, room.why),
-        memory(report, width),
-        labelled("LOST", view.lost(report), width, most=2),
+        [*memory(report, width), *lost(report, width)],
         do_now(report, width, room.do),
         also(report, width, room.also) + unseen(report, style, width, room.unseen),
         [_footer(report, width)],
@@ -94,8 +93,7 @@ def _wide(report: Report, style: Style, room: Room) -> Lines:
     left = _stack(
         [
             cause(report, left_width, room.why),
-            memory(report, left_width),
-            labelled("LOST", view.lost(report), left_width, most=2),
+            [*memory(report, left_width), *lost(report, left_width)],
             do_now(report, left_width, room.do),
         ]
     )
@@ -175,13 +173,16 @@ def _suspect_line(said: view.Answer, width: int) -> Text:
 
 
 def _best_points(report: Report, width: int, most: int) -> Lines:
-    """The weightiest findings for the leading hypothesis that its statement leaves room for."""
+    """What sets the bad requests apart, then the weightiest findings that the statement leaves out."""
     one = view.lead(report)
     if one is None or most <= 0:
         return []
+    apart = ["* " + clean(trait.text, 300) for trait in one.distinguishing if trait.text][:1]
     ranked = sorted(one.for_, key=lambda point: -abs(point.weight))
-    fresh = [view.brief(clean(point.text, 300), one) for point in ranked if point.text not in one.statement]
-    return [Text("  + " + clip(text, width - 4)) for text in fresh[:most]]
+    fresh = [
+        "+ " + view.brief(clean(point.text, 300), one) for point in ranked if point.text not in one.statement
+    ]
+    return [Text("  " + clip(text, width - 2)) for text in [*apart, *fresh][:most]]
 
 
 def memory(report: Report, width: int) -> Lines:
@@ -212,6 +213,14 @@ def memory(report: Report, width: int) -> Lines:
     return [head, Text(f"  {first} {line} {last}   {note}")]
 
 
+def lost(report: Report, width: int) -> Lines:
+    """Who was hurt; without the methods when they would cost a second line."""
+    whole = view.lost(report)
+    return labelled(
+        "LOST", whole if cell_len(whole) <= width - 8 else view.lost(report, methods=False), width, most=2
+    )
+
+
 def do_now(report: Report, width: int, most: int) -> Lines:
     """What is safe to do now, at most two things, copyable."""
     now = [action for action in report.actions if action.when == "now"][:2]
@@ -221,9 +230,8 @@ def do_now(report: Report, width: int, most: int) -> Lines:
     share = max(1, most // len(now))
     for number, action in enumerate(now, 1):
         spare = most - len(lines) if number == len(now) else share
-        lines += _action(
-            action, view.brief(clean(action.text, 600), view.lead(report)), number, width, max(1, spare)
-        )
+        said = view.capital(view.brief(clean(action.text, 600), view.lead(report)))
+        lines += _action(action, said, number, width, max(1, spare))
     return lines
 
 
@@ -263,7 +271,7 @@ def also(report: Report, width: int, most: int) -> Lines:
         label = "ALSO" if number == 0 else ""
         start = f"{tag} {pad(clip(who, who_width, middle=True), who_width)}  {pad(word, 12)} "
         rest = width - 8 - cell_len(start)
-        left_out = f" (+{len(others) - most} more)" if number == len(rows) - 1 and len(others) > most else ""
+        left_out = f" +{len(others) - most} more" if number == len(rows) - 1 and len(others) > most else ""
         reason = clip(reason, max(0, rest - len(left_out))) if rest > 10 else ""
         lines.append(Text.assemble((pad(label, 8), HEAD), start, reason, left_out))
     return lines

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from oomscope.render import fields
 from oomscope.render.escape import clean
@@ -124,10 +123,10 @@ def recurrence(report: Report, style: Style) -> str:
     return " · ".join(parts)
 
 
-def lost(report: Report) -> str:
+def lost(report: Report, *, methods: bool = True) -> str:
     """Who was hurt: requests and jobs cut, 502s, time down. Unknown is said, never shown as zero."""
     impact = report.impact
-    parts = [_requests_lost(report)]
+    parts = [_requests_lost(report, methods)]
     jobs = len(report.jobs_in_flight) or fields.count(impact, "jobs_in_flight")
     if jobs:
         parts.append(plural(jobs, "job"))
@@ -146,16 +145,16 @@ def in_flight_count(report: Report) -> int | None:
     return known
 
 
-def _requests_lost(report: Report) -> str:
+def _requests_lost(report: Report, methods: bool) -> str:
     count = in_flight_count(report)
     if count is None:
         why = fields.text(report.impact, "unknown")
         return "requests in flight unknown" + (f" ({clean(why, 200)})" if why else "")
-    methods = fields.mapping(report.impact, "by_method")
+    counts = fields.mapping(report.impact, "by_method") if methods else {}
     split = [
-        f"{fields.count(methods, key):,} {clean(key, 10)}"
-        for key in list(methods)[:4]
-        if fields.count(methods, key)
+        f"{fields.count(counts, key):,} {clean(key, 10)}"
+        for key in list(counts)[:4]
+        if fields.count(counts, key)
     ]
     return plural(count, "request") + " in flight" + (f" ({', '.join(split)})" if len(split) > 1 else "")
 
@@ -214,7 +213,7 @@ def answer(report: Report) -> Answer:
         sentences = tuple(text for text in (clean(kill.statement, 900), _sentence(why)) if text)
         return Answer("undetermined", "CANNOT TELL IF IT WAS AN OOM KILL", sentences=sentences, settle=settle)
     settle = settle or clean(next((hint for h in report.hypotheses for hint in h.would_settle), ""), 600)
-    return Answer("abstain", "NO CLEAR CAUSE", sentences=(why,) if why else (), settle=settle)
+    return Answer("abstain", "NO CLEAR CAUSE", sentences=(_sentence(why),) if why else (), settle=settle)
 
 
 def _cause(one: Hypothesis, report: Report, settle: str) -> Answer:
@@ -246,6 +245,11 @@ def brief(text: str, one: Hypothesis | None) -> str:
 def short_name(one: Hypothesis) -> str:
     """The suspect, or the pattern in two or three words."""
     return SHORT[one.pattern] if one.suspect.kind == "none" else suspect_name(one.suspect)
+
+
+def capital(text: str) -> str:
+    """The text with its first letter large."""
+    return text[:1].upper() + text[1:]
 
 
 def _sentence(text: str) -> str:
@@ -310,108 +314,6 @@ def requests_title(report: Report) -> str:
         return "No request was open at the end"
     longest = f"; the longest had been running for {format_seconds(max(ages))}" if ages else ""
     return f"{plural(count, 'request')} open at the end{longest}"
-
-
-def whole(row: fields.Row, key: str) -> str:
-    """A count, ``?`` when unknown."""
-    value = fields.count(row, key)
-    return "?" if value is None else f"{value:,}"
-
-
-def decimal(row: fields.Row, key: str) -> str:
-    """A number with two figures, ``-`` when unknown."""
-    value = fields.number(row, key)
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2g}"
-
-
-def percent(row: fields.Row, key: str) -> str:
-    """A share as per cent, ``-`` when unknown."""
-    value = fields.number(row, key)
-    if value is None:
-        return "-"
-    return f"{value * 100:.2g} %" if value < 0.0995 else f"{value * 100:.0f} %"
-
-
-def spans(row: fields.Row) -> str:
-    """``0.4 s / 3.1 s``: median and 99th percentile."""
-    low, high = fields.number(row, "p50_s"), fields.number(row, "p99_s")
-    return "-" if low is None and high is None else f"{format_seconds(low)}/{format_seconds(high)}"
-
-
-def coverage_line(coverage: fields.Row) -> str:
-    """How much of the log was understood, in one sentence; empty when no log was read."""
-    lines, known = fields.count(coverage, "lines"), fields.count(coverage, "recognised")
-    opened, closed = fields.count(coverage, "opened"), fields.count(coverage, "closed")
-    parts = []
-    if lines and known is not None:
-        parts.append(f"{known:,} of {lines:,} log lines recognised")
-    if opened and closed is not None:
-        parts.append(f"{closed:,} of {opened:,} requests seen to end")
-    return "; ".join(parts)
-
-
-def stream_line(stream: fields.Row) -> str:
-    """One log: whose it is, its shape, how much was understood, and why it cannot show requests in flight."""
-    who = fields.text(stream, "pod") or fields.text(stream, "stream")
-    said = f"{source_name(who)} ({name(fields.text(stream, 'shape')) or 'unknown shape'})"
-    if stream.get("dead") is True:
-        said += ", the one that died"
-    if counted := coverage_line(stream):
-        said += f": {counted}"
-    why, fix = fields.text(stream, "why"), fields.text(stream, "fix")
-    said += f"; {clean(why, 300)}" if why else ""
-    return said + (f"; fix: {clean(fix, 300)}" if fix else "")
-
-
-def endpoint_name(row: fields.Row) -> str:
-    """``GET /path`` of a row of the endpoint table, else its controller and action."""
-    path = " ".join(part for part in (fields.text(row, "method"), fields.text(row, "path_pattern")) if part)
-    return name(path or fields.text(row, "endpoint") or "-")
-
-
-def capital(text: str) -> str:
-    """The text with its first letter large."""
-    return text[:1].upper() + text[1:]
-
-
-def kill_row(row: fields.Row, style: Style) -> dict[str, str]:
-    """One of the other kills as texts: when, pod, what, peak, open, suspect."""
-    suspect, age = row.get("suspect_open"), fields.number(row, "suspect_age_s")
-    seen = "no" if suspect is False else f"yes, {format_seconds(age)}" if age is not None else "yes"
-    verdict = fields.text(row, "verdict")
-    return {
-        "when": style.clock(fields.when(row, "killed_at"), day=True, zone=False),
-        "pod": name(fields.text(row, "pod") or "-"),
-        "what": VERDICTS.get(verdict, name(verdict)),
-        "peak": peak_of_limit(row),
-        "open": whole(row, "open"),
-        "suspect": seen if isinstance(suspect, bool) else "?",
-    }
-
-
-def peak_of_limit(row: fields.Row) -> str:
-    """``1.80/2.00 GiB``, or the one that is known."""
-    peak, limit = fields.number(row, "peak_bytes"), fields.number(row, "limit_bytes")
-    if peak is None:
-        return f"?/{format_bytes(limit)}" if limit else "-"
-    if not limit:
-        return f"{format_bytes(peak)}/?"
-    left, right = format_bytes(peak).split(" "), format_bytes(limit)
-    return f"{left[0]}/{right}" if right.endswith(" " + left[1]) else f"{format_bytes(peak)}/{right}"
-
-
-def pattern_row(row: fields.Row) -> dict[str, Any]:
-    """One of the common patterns: title, status, statement, for, against."""
-    pattern = fields.text(row, "pattern")
-    return {
-        "title": fields.text(row, "title") or PATTERNS.get(pattern, name(pattern)),
-        "status": fields.text(row, "status").replace("_", " ") or "untested",
-        "statement": fields.text(row, "statement"),
-        "for_": fields.texts(row, "for")[:8],
-        "against": fields.texts(row, "against")[:8],
-    }
 
 
 def legend(report: Report) -> str:
