@@ -22,6 +22,9 @@ MAX_AGE = timedelta(hours=1)  # older and still open: its end was lost, not late
 MAX_AGE_UNFIT = timedelta(minutes=5)  # the same when a few ends are known to be missing
 RACK_LEVEL_AGE = timedelta(seconds=60)
 FIT_SHARE = 0.98  # of requests that reached a controller, how many must have ended
+SENDING = timedelta(
+    seconds=10
+)  # how long before the kill a finished action may still have been sending its body
 BODY_METHODS = ("POST", "PUT", "PATCH")
 DEFAULT_THREADS = 5  # Puma's own default, used only to order what the load balancer saw
 QUIET_BEFORE = timedelta(seconds=10)
@@ -97,7 +100,8 @@ def _from_log(
         (pl.col("state") == "rack_level") & (pl.col("age_s") <= RACK_LEVEL_AGE.total_seconds())
     )
     parsing = _parsing_body(waiting, mine, names)
-    open_ = pl.concat([fresh.filter(pl.col("state") == "open"), parsing])
+    sending = _still_sending(indexed, killed_at, join, bundle)
+    open_ = pl.concat([fresh.filter(pl.col("state") == "open"), parsing, sending])
     max_age = MAX_AGE if _share_closed(mine) > 0.999 else MAX_AGE_UNFIT
     open_ = open_.filter(pl.col("age_s") <= max_age.total_seconds())
     open_, notes = _of_dead_worker(_with_access(open_, join, bundle), bundle, kill)
@@ -121,6 +125,16 @@ def _aged(rows: pl.DataFrame, killed_at: datetime) -> pl.DataFrame:
     started = rows.filter(pl.col("started_at").is_not_null() & (pl.col("started_at") <= killed_at))
     age = (pl.lit(killed_at) - pl.col("started_at")).dt.total_microseconds() / 1e6
     return started.filter(pl.col("ended_at").is_null()).with_columns(age_s=age)
+
+
+def _still_sending(rows: pl.DataFrame, killed_at: datetime, join: AccessJoin, bundle: Bundle) -> pl.DataFrame:
+    """Rails logs the end before the body is sent: one whose answer the load balancer never got was still in the app."""
+    since = killed_at - SENDING
+    ended = rows.filter(pl.col("ended_at").is_not_null() & pl.col("ended_at").is_between(since, killed_at))
+    age = (pl.lit(killed_at) - pl.col("started_at")).dt.total_microseconds() / 1e6
+    seen = _with_access(ended.with_columns(age_s=age), join, bundle)
+    cut_off = pl.col("access_status").is_in([502, 504]) & pl.col("unanswered")
+    return seen.filter(cut_off & (pl.col("access_time") >= killed_at)).select([*rows.columns, "age_s"])
 
 
 def _after_earlier_kills(
@@ -282,12 +296,15 @@ def access_as_requests(lost: pl.DataFrame, killed_at: datetime, names: EndpointN
 
 
 def _with_access(rows: pl.DataFrame, join: AccessJoin, bundle: Bundle) -> pl.DataFrame:
-    """Adds ``access_row``, ``access_time``, ``access_status`` and ``seen_in`` of the joined ALB row."""
+    """Adds ``access_row``, ``access_time``, ``access_status``, ``unanswered`` and ``seen_in`` of the joined ALB row."""
     pairs = join.pairs.select(
         pl.col("request_row").cast(pl.UInt32), pl.col("access_row").cast(pl.Int64)
     ).unique("request_row", keep="first", maintain_order=True)
     access = bundle.accesses.with_row_index("access_row").select(
-        pl.col("access_row").cast(pl.Int64), access_time="time", access_status="elb_status"
+        pl.col("access_row").cast(pl.Int64),
+        access_time="time",
+        access_status="elb_status",
+        unanswered=pl.col("target_status").is_null(),
     )
     joined = rows.join(pairs, on="request_row", how="left").join(access, on="access_row", how="left")
     seen = pl.when(pl.col("access_row").is_null()).then(pl.lit("app_log")).otherwise(pl.lit("both"))

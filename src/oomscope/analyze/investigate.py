@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from oomscope import __version__
@@ -40,6 +41,7 @@ from oomscope.report import Cause, Report, Strength
 
 if TYPE_CHECKING:
     from oomscope.evidence import Bundle
+    from oomscope.facts import LogStream
 
 MAX_RACK = 500
 MAX_POOLED = 6  # kills looked at together
@@ -78,13 +80,21 @@ def investigate_many(bundles: Sequence[Bundle], options: AnalyzeOptions | None =
 
 def _kills_of(bundle: Bundle) -> tuple[list[KillCase], KillCase]:
     kills = list(find_kills(bundle))
-    if not kills:
-        raise NoKillFound(
-            "no kill found in the evidence", tried=", ".join(bundle.sources) or "nothing was read",
-            likely="the termination is outside the window, or its objects were not given",
-            fix="add the Pod JSON, the events or the kernel log of the node", slug="no-kill",
-        )  # fmt: skip
-    return kills, choose_kill(kills, bundle.target)
+    kill = choose_kill(kills, bundle.target)
+    if kill is None:
+        raise _no_kill(bundle, kills)
+    return kills, kill
+
+
+def _no_kill(bundle: Bundle, kills: Sequence[KillCase]) -> NoKillFound:
+    others = ", ".join(sorted({f"{k.namespace or '?'}/{k.pod_name or '?'}" for k in kills})[:5])
+    return NoKillFound(
+        "no kill found for this target" if kills else "no kill found in the evidence",
+        tried=f"the evidence tells of other pods: {others}" if kills else ", ".join(bundle.sources),
+        likely="the termination is outside the window, or its objects were not given",
+        fix="leave out --pod, or name one of those" if kills else "add the Pod JSON, the events or the kernel log",
+        slug="no-kill",
+    )
 
 
 def _companions(kills: list[KillCase], kill: KillCase) -> list[KillCase]:
@@ -104,11 +114,20 @@ def _companions(kills: list[KillCase], kill: KillCase) -> list[KillCase]:
     return near[: MAX_POOLED - 1]
 
 
+def _sharpened(kill: KillCase, stream: LogStream | None) -> KillCase:
+    """Kubernetes gives whole seconds, cut off: a last log line within that second is nearer to the end."""
+    at, last = kill.killed_at, stream.last_at if stream else None
+    if at is None or last is None or kill.kernel or at.microsecond or kill.verdict == "oom_child":
+        return kill
+    return replace(kill, killed_at=last) if at < last < at + timedelta(seconds=1) else kill
+
+
 def prepare(bundle: Bundle, kill: KillCase) -> Case:
     """Measure one kill of a bundle."""
     stream = dead_stream(bundle, kill)
     if stream is not None and kill.stream != stream.stream:
         kill = replace(kill, stream=stream.stream)
+    kill = _sharpened(kill, stream)
     return measure(bundle, kill, join(bundle.requests, bundle.accesses, kill=kill, pods=bundle.pods))
 
 
