@@ -81,6 +81,9 @@ def page(
     ]
     if len({row["variant"] for row in rows}) > 1:
         parts.append(("With evidence taken away", tables.by_group(rows, "variant", "variant")))
+        line, reliable = tables.calibration(rows)
+        parts.append(("By strength word, all variants", tables.words(rows)))
+        parts.append((f"Probabilities, all variants: {line}", reliable))
         lograge = [row for row in rows if row["log_format"] == "lograge"]
         if lograge:
             parts.append(

@@ -79,8 +79,8 @@ def page(rows: Sequence[Row], draw: measures.Draw, title: str) -> str:
 
 def by_pattern(rows: Sequence[Row]) -> Table:
     """One line a pattern."""
-    header = ["pattern", "n", "top-1", "95 %", "top-3", "pattern right", "false accusation", "trigger right",
-              "verdict", "seconds"]  # fmt: skip
+    header = ["pattern", "n", "top-1", "95 %", "top-3", "all in top-3", "pattern right",
+              "false accusation", "trigger right", "verdict", "seconds"]  # fmt: skip
     return header, [_line(name, group) for name, group in grouped(rows, "pattern").items()]
 
 
