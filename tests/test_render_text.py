@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from oomscope.render import FORMATS, RENDERERS, format_of, render, render_explain
+from oomscope.render import FORMATS, RENDERERS, Format, format_of, render, render_explain
 from oomscope.render.terminal import sparkline, table
 from oomscope.report import Action, Cause, GapDoc, Hypothesis, Report, Suspect
 from tests import sample_reports as samples
@@ -168,6 +168,19 @@ def test_parameters_only_when_asked() -> None:
     report = samples.strong(in_flight=requests)
     assert '{"range"' not in render(report, "text", full=True)
     assert '{"range"' in render(report, "text", full=True, show_params=True, width=160)
+
+
+@pytest.mark.parametrize("fmt", ["text", "markdown", "html"])
+def test_client_addresses_are_shortened_unless_asked(fmt: Format) -> None:
+    requests = tuple(one.model_copy(update={"client": "203.0.113.77"}) for one in samples.IN_FLIGHT)
+    report = samples.strong(in_flight=requests)
+
+    def shown(text: str) -> str:
+        return text.partition('<script type="application/json"')[0]
+
+    assert "203.0.113.77" not in shown(render(report, fmt, full=True, width=200))
+    assert "203.0.x.x" in render(report, fmt, full=True, width=200)
+    assert "203.0.113.77" in shown(render(report, fmt, full=True, width=200, show_params=True))
 
 
 def test_explain_shows_both_sides_raw_lines_and_the_sum(golden: Callable[[str, str], None]) -> None:

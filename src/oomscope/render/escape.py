@@ -84,7 +84,7 @@ def to_ascii(text: str) -> str:
 
 
 _MARKDOWN = re.compile(r"[\\`*_\[\]|~]|^[#+>=-]|^\d+(?=[.)])")
-_AUTOLINK = re.compile(r"(?i)\b(https?|ftp|www|mailto)(?=[:.])|[@#](?=\w)")
+_AUTOLINK = re.compile(r"(?i)\b(https?|ftp|www|mailto)(?=[:.])|@(?=\w)|#(?=\d)")
 
 
 def markdown(text: object, limit: int = MAX_TEXT) -> str:

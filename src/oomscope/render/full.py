@@ -126,7 +126,7 @@ def _request_cells(one: RequestDoc, style: Style) -> tuple[str, ...]:
         view.name(" ".join(part for part in (one.method, one.path) if part) or "-"),
         view.name(one.endpoint or "-"),
         style.clock(one.started_at, day=False, zone=False),
-        view.name(one.client or (access.client if access else None) or "-"),
+        view.client(one, style),
         str(access.elb_status) if access and access.elb_status else "-",
     )
     return (*cells, view.name(one.params or "-")) if style.show_params else cells

@@ -214,6 +214,7 @@ def _words(style: Style, report: Report) -> dict[str, Any]:
         "pattern_of": lambda one: words.PATTERNS[one.pattern],
         "source_name": view.source_name,
         "place_of": view.place_of,
+        "client_of": lambda one: view.client(one, style),
         "measure": measure,
     }
 

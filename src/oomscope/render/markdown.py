@@ -52,7 +52,7 @@ def _summary(report: Report, style: Style) -> list[str]:
     said = view.answer(report)
     head = said.heading.capitalize()
     strength = f" ({said.strength} evidence)" if said.strength else ""
-    lines = ["### Summary", "", f"**{head}{strength}**" + (f": {code(said.suspect)}" if said.suspect else "")]
+    lines = ["### Summary", "", f"**{head}{strength}**" + (f": {_who(said)}" if said.suspect else "")]
     if said.detail and said.detail != said.suspect:
         lines[-1] += f" ({code(said.detail)})"
     lines += ["", " ".join(md(text) for text in said.sentences)] if said.sentences else []
@@ -61,6 +61,10 @@ def _summary(report: Report, style: Style) -> list[str]:
     if again := view.recurrence(report, style):
         lines += ["", md(again)]
     return lines
+
+
+def _who(said: view.Answer) -> str:
+    return code(said.suspect) if said.accused else md(said.suspect)
 
 
 def _impact(report: Report) -> list[str]:
@@ -173,7 +177,7 @@ def _in_flight(report: Report, style: Style) -> list[str]:
         return []
     lines = ["#### In flight at the kill", "", "| Age | Request | Endpoint | Started (UTC) | Client | Request ID |",
              "|---:|---|---|---|---|---|"]  # fmt: skip
-    lines += [_request(one) for one in ranked[:REQUESTS]]
+    lines += [_request(one, style) for one in ranked[:REQUESTS]]
     lines += [
         f"| {format_seconds(job.age_s)} | job | {code(job.job_class, 200)} | {iso(job.started_at) or '-'} | - | "
         f"{code(job.job_id, 80) if job.job_id else '-'} |"
@@ -189,14 +193,14 @@ def _in_flight(report: Report, style: Style) -> list[str]:
     return lines
 
 
-def _request(one: RequestDoc) -> str:
+def _request(one: RequestDoc, style: Style) -> str:
     path = " ".join(part for part in (one.method, one.path) if part)
     cells = (
         format_seconds(one.age_s),
         code(path, 300) if path else "-",
         code(one.endpoint, 200) if one.endpoint else "-",
         iso(one.started_at) or "-",
-        code(one.client, 80) if one.client else "-",
+        code(view.client(one, style), 80),
         code(one.request_id, 80) if one.request_id else "-",
     )
     return "| " + " | ".join(cells) + " |"

@@ -182,7 +182,12 @@ def _best_points(report: Report, width: int, most: int) -> Lines:
     fresh = [
         "+ " + view.brief(clean(point.text, 300), one) for point in ranked if point.text not in one.statement
     ]
-    return [Text("  " + clip(text, width - 2)) for text in [*apart, *fresh][:most]]
+    lines: Lines = []
+    for text in [*apart, *fresh]:
+        wrapped = paragraph(text, width)
+        if len(lines) + len(wrapped) <= most:  # a comparison that is cut in half convinces nobody
+            lines += wrapped
+    return lines or [Text("  " + clip(text, width - 2)) for text in [*apart, *fresh][:1]]
 
 
 def memory(report: Report, width: int) -> Lines:

@@ -28,11 +28,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from oomscope.redact import shorten_ip
 from oomscope.render import fields
 from oomscope.render.escape import clean
 from oomscope.render.style import Style
 from oomscope.render.words import PATTERNS, REASONS, SHORT, SOURCES, VERDICTS, status_word
-from oomscope.report import EvidenceRef, GapDoc, Hypothesis, Kill, Report, Suspect
+from oomscope.report import EvidenceRef, GapDoc, Hypothesis, Kill, Report, RequestDoc, Suspect
 from oomscope.units import format_bytes, format_seconds
 
 LONGEST_NAME = 300
@@ -254,6 +255,14 @@ def capital(text: str) -> str:
 
 def _sentence(text: str) -> str:
     return capital(text) + ("" if not text or text.endswith((".", "!", "?")) else ".")
+
+
+def client(one: RequestDoc, style: Style) -> str:
+    """Who sent the request: the address shortened unless parameters are to be shown."""
+    address = one.client or (one.access.client if one.access else None)
+    if not address:
+        return "-"
+    return name(address) if style.show_params else name(shorten_ip(address))
 
 
 def last_sample(report: Report) -> str:
