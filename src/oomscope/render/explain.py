@@ -8,7 +8,7 @@ from oomscope.render import view
 from oomscope.render.escape import clean, clip
 from oomscope.render.style import Style
 from oomscope.render.terminal import DIM, HEAD, SUSPECT, Lines, labelled, paragraph, table, to_string
-from oomscope.render.words import PATTERNS, STATUSES, STRENGTHS
+from oomscope.render.words import PATTERNS, SCORE_PARTS, STATUSES, STRENGTHS
 from oomscope.report import EvidenceRef, Finding, Hypothesis, Point, Report
 from oomscope.units import format_bytes, format_seconds
 
@@ -98,7 +98,7 @@ def measure(finding: Finding) -> str:
             if unit in ("s", "seconds")
             else None
         )
-        said = shown or f"{value:,.4g} {unit}".strip()
+        said = shown or view.quantity(value, unit)
     else:
         said = clean(value, 300) if value else ""
     baseline = f"compared with: {clean(finding.baseline, 300)}" if finding.baseline else ""
@@ -111,12 +111,19 @@ def _evidence(ref: EvidenceRef, width: int) -> Lines:
 
 
 def _sum(one: Hypothesis, width: int) -> Lines:
-    if not one.score:
+    """The parts of the score and their sum; a part called ``total`` is the sum as the analysis rounded it."""
+    parts = sorted(
+        ((key, value) for key, value in one.score.items() if key != "total"), key=lambda item: -abs(item[1])
+    )
+    if not parts:
         return []
-    parts = sorted(one.score.items(), key=lambda item: -abs(item[1]))
-    rows = [(clean(label, 200), f"{value:+.2f}") for label, value in parts]
-    rows.append(("sum", f"{sum(one.score.values()):+.2f}"))
-    body = table(("PART", "NATS"), rows, min(width - 2, 60), right=(1,))
+    named = [
+        (clean(SCORE_PARTS.get(key, key.replace("_", " ")), 200), f"{value:+.2f}") for key, value in parts
+    ]
+    total = one.score.get("total", sum(value for _, value in parts))
+    body = table(
+        ("PART", "NATS"), [*named, ("sum (log odds)", f"{total:+.2f}")], min(width - 2, 60), right=(1,)
+    )
     for line in body:
         line.pad_left(2)
     return [Text("HOW THE SCORE ADDS UP", style=HEAD), *body, Text()]

@@ -49,6 +49,14 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def quantity(value: float, unit: str) -> str:
+    """``1 request``, ``109,000 objects``, ``4.1 times``, ``37 %`` of a share."""
+    if unit == "share":
+        return f"{value:.0%}".replace("%", " %")
+    number = f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+    return f"{number} {unit.removesuffix('s') if number == '1' else unit}".strip()
+
+
 def suspect_name(suspect: Suspect, pattern: str = "") -> str:
     """``GET /path``, the job class, or the name of the pattern when nobody is accused."""
     if suspect.kind == "none":

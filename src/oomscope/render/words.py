@@ -17,9 +17,9 @@ CONFIRMED = {
     "undetermined": "Unknown",
 }
 STRENGTHS = {
-    "strong": "several independent findings agree, little speaks against it, and chance is a poor explanation",
-    "moderate": "the findings point one way, but another explanation is left",
-    "weak": "possible; about what chance or ordinary traffic would give",
+    "strong": "independent kinds of evidence agree, and nothing serious speaks against it",
+    "moderate": "one kind of evidence is clear; another explanation is left",
+    "weak": "possible; another explanation is about as good",
     "inconclusive": "the evidence does not say",
 }
 STATUSES = {
@@ -73,6 +73,28 @@ SOURCES = {
     "cloudwatch": "CloudWatch",
     "events": "Kubernetes events",
     "restarts": "restart count",
+}
+SCORE_PARTS = {
+    "prior": "how common such a cause is",
+    "count": "how many were open at the kill",
+    "age": "how long it had been running",
+    "time": "how much of the last seconds it was running",
+    "arrivals": "how many began shortly before",
+    "growth": "memory grew while it was active",
+    "share": "its share of the growth",
+    "rise": "speed of the last rise",
+    "tight": "memory near the limit early on",
+    "busy": "how often it had run before",
+    "sent": "size of its responses",
+    "received": "size of its request bodies",
+    "allocs": "objects it allocated",
+    "recurrence": "the other kills",
+    "same_input": "open requests ask for the same",
+    "alone": "a single long request",
+    "no_burst": "no burst of arrivals",
+    "no_body": "no large body",
+    "not_long": "none open unusually long",
+    "few": "too many open for a single runaway",
 }
 ENDPOINT_COLUMNS = {
     "endpoint": "method and path, or controller and action",
