@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from bench import ablation
+from bench import ablation, measures
 from bench.simulate import incident
 from bench.simulate.__main__ import page
 from bench.simulate.baselines import BASELINES, ranked
@@ -102,7 +102,7 @@ def test_page_of_one_row() -> None:
     row = grade(said(one.truth["culprits"][0]), one.truth)
     row |= {f"{m} {top}": True for m in BASELINES for top in ("top1", "top3")}
     row |= {"pattern": "leak", "world": "standard", "k": 1, "seconds": 0.1, "made_s": 0.1}
-    assert "leak" in page([row], lambda header, body: str(body), "{}")
+    assert "leak" in page([row], measures.plain, "{}")
 
 
 def test_a_simulated_spike_is_analysed_and_graded() -> None:

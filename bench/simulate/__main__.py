@@ -88,7 +88,7 @@ def _line(name: str, rows: Sequence[Row]) -> list[str]:
     top1 = share(row["top1"] for row in rows)
     rest = [
         share(row[key] for row in rows).text()
-        for key in ("top3", "shape", "false_accusation", "trigger", "verdict")
+        for key in ("top3", "both", "shape", "false_accusation", "trigger", "verdict")
     ]
     seconds = sum(row["seconds"] for row in rows) / len(rows)
     return [name, str(len(rows)), top1.text(), top1.interval(), *rest, f"{seconds:.2f}"]
