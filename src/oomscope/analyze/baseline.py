@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 WINDOW_S = 1200.0
-MIN_GUARD_S, MAX_GUARD_S, GUARD_SHARE = 3.0, 60.0, 0.25
+MIN_GUARD_S, MAX_GUARD_S, GUARD_SHARE = 3.0, 60.0, 0.5
 MU_PSEUDO, SIGMA_PSEUDO, SIGMA_PRIOR = 3.0, 8.0, 0.6
 SHORTEST_S = 1e-3
 MIN_BETWEEN = 0.8  # spread of the medians of endpoints: what an endpoint never seen may be like

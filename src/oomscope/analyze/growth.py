@@ -52,7 +52,7 @@ class Rows:
 @dataclass(frozen=True)
 class Fit:
     """Single-culprit fits, one entry an endpoint: log-likelihood ratio ``ll`` (nats), bytes per unit ``beta``,
-    ``share`` of the dead instance's growth that it accounts for. ``total_ll``: the same for all traffic together."""
+    ``share`` of the dead instance's growth (where anything was active) that it accounts for. ``total_ll``: the same for all traffic together."""
 
     ll: Floats
     beta: Floats
@@ -233,8 +233,9 @@ def fit_single(rows: Rows, activity: Floats, beside: Floats | None = None) -> Fi
     left0 = max(float(rest @ rest), 1e-9)
     left1 = np.maximum(left0 - beta**2 * power, 1e-6 * left0)
     ll = np.where((power > 1e-6) & (beta > 0), 0.5 * rows.n * np.log(left0 / left1), 0.0)
-    grown = max(float(rows.y[rows.dead].sum()), 1.0)
-    share = beta * every[rows.dead].sum(axis=0) / grown
+    counted = rows.dead & (every[:, -1] > 0)
+    grown = max(float(rows.y[counted].sum()), 0.02 * float(np.abs(rows.y[rows.dead]).sum()), 1.0)
+    share = beta * every[counted].sum(axis=0) / grown
     return Fit(
         ll[:-1],
         beta[:-1],

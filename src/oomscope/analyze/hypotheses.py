@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from oomscope.analyze import contrast
-from oomscope.analyze.judge import status_of
+from oomscope.analyze.judge import status_of, untested
 from oomscope.analyze.ledger import Ledger
 from oomscope.analyze.words import points
-from oomscope.report import Distinguishing, Hypothesis, Pattern, Point, Strength, Suspect
+from oomscope.report import Distinguishing, Hypothesis, Pattern, Point, Status, Strength, Suspect
 from oomscope.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -88,13 +88,19 @@ def _hypothesis(
 ) -> Hypothesis:
     pro, contra = points(case, candidate, ledger)
     return Hypothesis(
-        id=name, pattern=candidate.pattern, status=status_of(word, candidate.probability), strength=word,
+        id=name, pattern=candidate.pattern, status=_status(case, candidate, word), strength=word,
         probability=round(candidate.probability, 4), suspect=suspect_doc(case, candidate),
         statement=statement(case, candidate), for_=(*pro, *(p for p in extra if p.weight > 0)),
         against=tuple(sorted((*contra, *(p for p in extra if p.weight <= 0)), key=lambda p: (p.weight, p.text))),
         would_settle=SETTLES[candidate.pattern], distinguishing=distinguishing(case, candidate),
         score=_sum(candidate),
     )  # fmt: skip
+
+
+def _status(case: Case, candidate: Candidate, word: Strength) -> Status:
+    if untested(candidate, case.growth is not None):
+        return "untested"
+    return status_of(word, candidate.probability)
 
 
 def _at_kills(case: Case, candidate: Candidate, pooled: Pooled | None, ledger: Ledger) -> tuple[Point, ...]:

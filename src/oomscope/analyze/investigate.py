@@ -25,7 +25,7 @@ from oomscope.analyze.gate import Candidate, fuse
 from oomscope.analyze.hypotheses import make_hypotheses
 from oomscope.analyze.impact import make_impact, other_kills
 from oomscope.analyze.in_flight import dead_stream
-from oomscope.analyze.judge import strength_of
+from oomscope.analyze.judge import strength_of, untested
 from oomscope.analyze.ledger import Ledger
 from oomscope.analyze.missing import most_wanted
 from oomscope.analyze.model import AnalyzeOptions, KillCase
@@ -92,7 +92,9 @@ def _no_kill(bundle: Bundle, kills: Sequence[KillCase]) -> NoKillFound:
         "no kill found for this target" if kills else "no kill found in the evidence",
         tried=f"the evidence tells of other pods: {others}" if kills else ", ".join(bundle.sources),
         likely="the termination is outside the window, or its objects were not given",
-        fix="leave out --pod, or name one of those" if kills else "add the Pod JSON, the events or the kernel log",
+        fix="leave out --pod, or name one of those"
+        if kills
+        else "add the Pod JSON, the events or the kernel log",
         slug="no-kill",
     )
 
@@ -140,6 +142,7 @@ def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions)
     scores = pooled.scores if pooled is not None and one_cause else score(case, weights)
     candidates = fuse(scores, case, weights)
     ranked = [(c, strength_of(c, case.kill.verdict)) for c in candidates]
+    ranked.sort(key=lambda item: untested(item[0], case.growth is not None))
     lead, word = ranked[0]
     against = {c.who: refutations(case, c, ledger) for c, _ in ranked[:8] if c.who is not None}
     hypotheses = make_hypotheses(case, ranked, against, ledger, pooled)
@@ -166,8 +169,10 @@ def _cause(case: Case, ranked: list[tuple[Candidate, Strength]], pooled: Pooled 
     why = None
     if pooled is not None and pooled.alternating:
         why = f"the {pooled.kills} kills do not look like one cause; this is the answer for this kill alone"
-    if word == "inconclusive":
-        return Cause(hypothesis=None, strength=word, why=why or _why_not(case, ranked), missing=missing)
+    if word == "inconclusive" or untested(lead, case.growth is not None):
+        return Cause(
+            hypothesis=None, strength="inconclusive", why=why or _why_not(case, ranked), missing=missing
+        )
     return Cause(hypothesis="H1", strength=word, why=why, missing=missing)
 
 

@@ -5,6 +5,8 @@ moderate      P >= 0.60, one kind of evidence of 3 nats or more
 weak          P >= 0.25
 inconclusive  less than that
 
+A limit too small and growth with all traffic are untested without memory samples, and come after what was tested.
+
 Kinds: in flight (how many, how old) · memory (growth that follows it) · traffic (arrivals) · size (bodies, responses) ·
 recurrence. With a verdict that is not certain nothing is above moderate; without memory of the dead container and
 without any excess in flight nothing is above weak.
@@ -66,6 +68,11 @@ def _without_endpoint(candidate: Candidate, verdict: Verdict) -> Strength:
 def at_most(word: Strength, limit: Strength) -> Strength:
     """The weaker of two words."""
     return min(word, limit, key=ORDER.index)
+
+
+def untested(candidate: Candidate, memory_known: bool) -> bool:
+    """A cause in the shape of the memory curve cannot be tested without one; that is no evidence for it."""
+    return candidate.pattern in ("undersized_limit", "process_growth") and not memory_known
 
 
 def status_of(word: Strength, probability: float) -> Status:

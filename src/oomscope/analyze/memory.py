@@ -72,7 +72,7 @@ class Memory:
     )
     rise_window_s: float | None = None
     early_share: float | None = (
-        None  # level (95th percentile) in the first 60 % of the life, once booted, of the limit
+        None  # level (95th percentile) in the first half of the life, once booted, of the limit
     )
     notes: tuple[str, ...] = field(default=())
 
@@ -243,7 +243,7 @@ def _fit(x: Floats, y: Floats) -> tuple[float, float]:
 
 
 RISE_SHARE, MIN_RISE_S, MAX_RISE_S, NOISE_SHARE = 0.15, 3.0, 60.0, 0.02
-BOOT_SHARE, EARLY_SHARE = 0.2, 0.6
+BOOT_SHARE, EARLY_SHARE = 0.2, 0.45
 
 
 def _final_rise(dead: Curve, others: tuple[Curve, ...], top: float) -> tuple[float | None, float | None]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ABSENT = -4.0  # an endpoint that did not run before a kill hardly caused it
 ALTERNATING_FROM = 3.0  # nats by which separate causes must win
-LEFT_OUT = ("prior", "growth")
+LEFT_OUT = ("prior", "growth", "share", "busy")  # not new evidence at every kill
 
 
 @dataclass(frozen=True)

@@ -91,19 +91,19 @@ def raw_terms(case: Case, weights: Weights, gains: MemoryGains | None = None) ->
     same = _same_input(case)
     terms: dict[Pattern, Terms] = {
         "large_response": {
-            **shared, **_response(case, cap), "alone": _alone(case), "same_input": same, "growth": memory.of("seconds")
+            **shared, **_response(case, cap), "alone": _alone(case), "same_input": same, "growth": memory.of("seconds"), "share": _share(case, "seconds")
         },
-        "large_payload": {**shared, **_payload(case, cap), "growth": memory.of("starts", "seconds")},
+        "large_payload": {**shared, **_payload(case, cap), "growth": memory.of("starts", "seconds"), "share": _share(case, "starts", "seconds")},
         "memory_leak": {
-            "growth": memory.of("leak"), "rise": np.full(case.runs.n, _ordinary_rise(case)), "busy": _busy(case)
+            "growth": memory.of("leak"), "share": _share(case, "done", "floor"), "rise": np.full(case.runs.n, _ordinary_rise(case)), "busy": _busy(case)
         },
         "concurrent_spike": {
             "count": shared["count"], "time": shared["time"], **_arrivals(case, cap),
             "same_input": -same,
-            "growth": memory.of("starts", "seconds"),
+            "growth": memory.of("starts", "seconds"), "share": _share(case, "starts", "seconds"),
         },
         "runaway_request": {
-            "age": shared["age"], "time": shared["time"], **_runaway(case), "same_input": same, "growth": memory.of("seconds")
+            "age": shared["age"], "time": shared["time"], **_runaway(case), "same_input": same, "growth": memory.of("seconds"), "share": _share(case, "seconds")
         },
     }  # fmt: skip
     none: dict[Pattern, dict[str, float]] = {
@@ -231,6 +231,14 @@ def _in_time(case: Case) -> Floats:
     late = -np.clip(0.4 - share, 0.0, 0.4) / 0.4
     absent = np.where(case.transient.open + case.queued > 0, 0.0, -1.0)
     return np.where(np.isnan(share), absent, late)
+
+
+def _share(case: Case, *names: str) -> Floats:
+    """Against: the fit accounts for little of the growth it should explain (0 at half of it and more, -3 at 2.5 %)."""
+    if case.growth is None:
+        return np.zeros(case.runs.n)
+    share = np.max([getattr(case.growth, name).share for name in names], axis=0)
+    return np.clip(np.log(np.maximum(share, 0.025) / 0.5), -3.0, 0.0)
 
 
 def _ordinary_rise(case: Case) -> float:

@@ -68,7 +68,7 @@ def score_transient(runs: Runs, base: Baseline, waiting: Waiting) -> Transient:
     arrivals, recent, expected, window = _arrival_surprise(runs, base, waiting)
     received, received_open = _received_surprise(runs, waiting)
     sent, sent_max = _tail_surprise(runs, runs.sent)
-    sent = np.maximum(sent, _outsized(runs, sent_max))
+    sent = np.maximum(sent, _outsized(runs, runs.sent, sent_max))
     allocs, _ = _tail_surprise(runs, runs.allocs)
     return Transient(
         open=open_, expected=base.expected_open, oldest=oldest, count=_count_surprise(open_, base), age=age,
@@ -155,7 +155,7 @@ def _received_surprise(runs: Runs, waiting: Waiting) -> tuple[Floats, Floats]:
         largest[e] = float(mine.max())
         z = (float(_sizes(mine).max()) - centre) / spread
         surprise[e] = min(_sidak(z, mine.size), 25.0)
-    return surprise, largest
+    return np.maximum(surprise, _outsized(runs, runs.received, largest)), largest
 
 
 def _tail_surprise(runs: Runs, values: Floats) -> tuple[Floats, Floats]:
@@ -172,12 +172,12 @@ def _tail_surprise(runs: Runs, values: Floats) -> tuple[Floats, Floats]:
     return surprise, largest
 
 
-def _outsized(runs: Runs, largest: Floats, factor: float = 3.0, nats: float = 6.0) -> Floats:
-    """An endpoint whose largest response is several times what nearly all responses of the others stay below."""
-    known = ~np.isnan(runs.sent)
+def _outsized(runs: Runs, values: Floats, largest: Floats, factor: float = 3.0, nats: float = 6.0) -> Floats:
+    """An endpoint whose largest size is several times what nearly all of the other endpoints stay below."""
+    known = ~np.isnan(values)
     out = np.zeros(runs.n)
     for e in np.flatnonzero(~np.isnan(largest)):
-        others = runs.sent[known & (runs.who != e)]
+        others = values[known & (runs.who != e)]
         if others.size >= 20 and largest[e] > factor * float(np.quantile(others, 0.99)):
             out[e] = nats
     return out

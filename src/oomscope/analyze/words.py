@@ -219,7 +219,7 @@ def _busy(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding
 
 
 SPEAKERS: dict[str, Speaker] = {
-    "count": _count, "age": _age, "time": _time, "arrivals": _arrivals, "growth": _growth, "sent": _sent, "rise": _rise, "tight": _tight, "busy": _busy, "same_input": _same, "alone": _age, "no_burst": _arrivals, "no_body": _received, "not_long": _age,
+    "count": _count, "age": _age, "time": _time, "arrivals": _arrivals, "growth": _growth, "sent": _sent, "rise": _rise, "tight": _tight, "busy": _busy, "share": _growth, "same_input": _same, "alone": _age, "no_burst": _arrivals, "no_body": _received, "not_long": _age,
     "received": _received, "allocs": _allocs, "few": _few,
 }  # fmt: skip
 

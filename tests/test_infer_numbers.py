@@ -1,0 +1,216 @@
+"""The formulas: Little's law with estimated rates, residual ages, memory shape, single-culprit growth."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import integrate, stats
+
+from oomscope.analyze.case import Case, measure
+from oomscope.analyze.growth import _ramp, _seconds
+from oomscope.analyze.memory import read_memory
+from oomscope.analyze.scores import grown_while_open, odds_of
+from oomscope.analyze.transient import poisson_tail, residual_tail
+from tests.infer_help import (
+    CONTAINER_ID,
+    KILLED_AT,
+    MIB,
+    at,
+    bundle,
+    joined,
+    kill_case,
+    memory,
+    ordinary,
+    request,
+)
+
+
+def case_of(evidence: Any, **kill: Any) -> Case:
+    found = kill_case(**kill)
+    return measure(evidence, found, joined(evidence, found))
+
+
+def who(case: Case, name: str) -> int:
+    return case.runs.names.index(name)
+
+
+@given(x=st.integers(1, 60), n=st.integers(0, 5000), exposure=st.floats(1, 1e5), w=st.floats(1e-3, 100))
+def test_count_tail_is_the_negative_binomial_one(x: int, n: int, exposure: float, w: float) -> None:
+    mine = poisson_tail(np.array([float(x)]), np.array([n + 0.5]), exposure, np.array([w]))[0]
+    theirs = -stats.nbinom.logsf(x - 1, n + 0.5, exposure / (exposure + w))
+    assert mine == pytest.approx(theirs, rel=1e-6, abs=1e-9) or min(mine, theirs) > 690  # underflow
+
+
+def test_none_open_is_no_surprise() -> None:
+    assert poisson_tail(np.zeros(1), np.array([10.5]), 100.0, np.ones(1))[0] == 0.0
+
+
+@given(age=st.floats(0.02, 300), mu=st.floats(-4, 3), sigma=st.floats(0.2, 1.5))
+def test_residual_law_is_the_integral_of_the_survival_function(age: float, mu: float, sigma: float) -> None:
+    law = stats.lognorm(s=sigma, scale=math.exp(mu))
+    grid = np.linspace(0, age, 20_001)
+    whole = integrate.trapezoid(law.sf(grid), grid)
+    got = residual_tail(np.array([age]), np.array([mu]), np.array([sigma]))[0]
+    assert got == pytest.approx(max(1 - whole / law.mean(), 0.0), rel=2e-2, abs=1e-3)
+
+
+@given(st.floats(0, 500))
+def test_odds_of_a_surprise_never_exceed_it(surprise: float) -> None:
+    assert 0 <= odds_of(np.array([surprise]))[0] <= surprise
+
+
+@given(
+    runs=st.lists(st.tuples(st.floats(-50, 0), st.floats(0, 30)), max_size=20),
+    edges=st.lists(st.floats(-60, 0), min_size=2, max_size=8, unique=True),
+)
+def test_running_seconds_match_brute_force(runs: list[tuple[float, float]], edges: list[float]) -> None:
+    start = np.array([s for s, _ in runs])
+    end = np.array([s + d for s, d in runs])
+    at_edges = np.array(sorted(edges))
+    got = _seconds(start, end, np.zeros(len(runs), dtype=np.int64), 1, at_edges)[:, 0]
+    for i, (low, high) in enumerate(pairwise(at_edges)):
+        brute = sum(max(0.0, min(e, high) - max(s, low)) for s, e in zip(start, end, strict=True))
+        assert got[i] == pytest.approx(brute, abs=1e-6)
+
+
+def test_ramp_ignores_what_never_ends() -> None:
+    assert _ramp(np.array([math.inf, -2.0]), np.array([0.0]))[0] == pytest.approx(2.0)
+
+
+def test_expected_open_is_rate_times_duration() -> None:
+    case = case_of(bundle(ordinary(600, 1, "A#show", takes=0.5)))
+    assert case.transient.expected[who(case, "A#show")] == pytest.approx(0.5, rel=0.25)
+
+
+def test_a_slow_popular_endpoint_is_expected_to_be_open() -> None:
+    slow = [
+        *ordinary(600, 2, "Slow#index", takes=4.0),
+        request(-3, None, "Slow#index"),
+        request(-1, None, "Slow#index"),
+    ]
+    fast = [
+        *ordinary(600, 2, "Fast#show", takes=0.02),
+        request(-3, None, "Fast#show"),
+        request(-1, None, "Fast#show"),
+    ]
+    case = case_of(bundle([*slow, *fast]))
+    surprise = case.transient.count
+    assert surprise[who(case, "Slow#index")] < 2 < surprise[who(case, "Fast#show")]
+
+
+def test_a_stall_of_the_whole_pod_excuses_age() -> None:
+    calm = [*ordinary(600, 1, "A#show", until=-20), request(-0.3, None, "A#show")]
+    late = [request(-14 + i, -8 + i, f"B{i}#show") for i in range(8)]
+    usual = [r for i in range(8) for r in ordinary(600, 5, f"B{i}#show", until=-60)]
+    quiet, stalled = case_of(bundle([*calm, *usual])), case_of(bundle([*calm, *usual, *late]))
+    assert stalled.base.stall > 2 > quiet.base.stall
+    assert stalled.transient.age[who(stalled, "A#show")] < quiet.transient.age[who(quiet, "A#show")]
+
+
+def test_a_never_seen_endpoint_is_not_certain() -> None:
+    case = case_of(bundle([*ordinary(600, 1, "A#show"), request(-0.5, None, "New#show")]))
+    assert case.transient.age[who(case, "New#show")] < 5
+
+
+# ------------------------------------------------------------------------------------------------------ memory
+
+
+def test_the_curve_is_that_of_the_dead_instance_not_of_its_name() -> None:
+    """After a restart the new instance has the same pod and container name; metrics of the dead one linger."""
+    mine = memory(60, 1, lambda t: 300)
+    newer = memory(10, 1, lambda t: 50, container_id="d" * 64)
+    stale = [row | {"at": at(30)} for row in memory(1, 1, lambda t: 999)]
+    curve = read_memory(bundle(samples=[*mine, *newer, *stale]), kill_case()).dead
+    assert curve is not None
+    assert curve.container_id == CONTAINER_ID
+    assert curve.y.max() == 300 * MIB
+    assert curve.t.max() <= 0
+
+
+def test_without_ids_only_samples_of_the_life_count() -> None:
+    rows = [row | {"container_id": None} for row in memory(100, 1, lambda t: 400 if t < -50 else 100)]
+    curve = read_memory(bundle(samples=rows), kill_case(container_id=None, started_at=at(-50))).dead
+    assert curve is not None
+    assert curve.y.max() == 100 * MIB
+
+
+def test_the_finest_source_is_used() -> None:
+    rows = [*memory(60, 1, lambda t: 300), *memory(60, 15, lambda t: 300, source="prometheus")]
+    curve = read_memory(bundle(samples=rows), kill_case()).dead
+    assert curve is not None
+    assert (curve.source, curve.step_s) == ("csv", 1.0)
+
+
+def test_missing_bytes_are_limit_minus_last_sample() -> None:
+    found = read_memory(bundle(samples=memory(60, 15, lambda t: 400)), kill_case())
+    assert found.missing_bytes == 112 * MIB
+    assert found.blind_s == 15.0
+
+
+def test_no_samples_is_unknown_not_flat() -> None:
+    found = read_memory(bundle(), kill_case())
+    assert found.dead is None
+    assert found.missing_bytes is None
+    assert found.limit_bytes == 512 * MIB
+
+
+def test_a_last_jump_is_extraordinary_a_steady_climb_is_not() -> None:
+    jump = read_memory(bundle(samples=memory(600, 5, lambda t: 250 if t < -10 else 500)), kill_case())
+    climb = read_memory(bundle(samples=memory(600, 5, lambda t: 512 + t * 0.4)), kill_case())
+    assert jump.last_rise is not None
+    assert climb.last_rise is not None
+    assert jump.last_rise > 3 > 1.5 > climb.last_rise
+
+
+# ------------------------------------------------------------------------------------------------------ growth
+
+
+def leaking(seed: int = 1) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Traffic of three endpoints at varying pace; memory keeps 1 MiB for every run of ``Leaky#create``."""
+    rng = np.random.default_rng(seed)
+    rows, ends = [], []
+    for name, rate in (("Leaky#create", 0.4), ("Busy#index", 2.0), ("Rare#show", 0.1)):
+        for minute in range(10):
+            for start in rng.uniform(
+                -600 + 60 * minute, -540 + 60 * minute, rng.poisson(60 * rate * rng.uniform(0.3, 1.7))
+            ):
+                rows.append(request(float(start), float(start) + 0.1, name))
+                ends += [float(start) + 0.1] if name == "Leaky#create" else []
+    done = np.sort(ends)
+    return rows, memory(600, 5, lambda t: 200 + float(np.searchsorted(done, t)))
+
+
+def test_growth_follows_the_leaking_endpoint() -> None:
+    rows, samples = leaking()
+    case = case_of(bundle(rows, samples=samples))
+    assert case.growth is not None
+    leaky = who(case, "Leaky#create")
+    assert int(case.growth.done.ll.argmax()) == leaky
+    assert case.growth.done.beta[leaky] == pytest.approx(MIB, rel=0.3)
+    assert case.growth.done.share[leaky] > 0.6
+    assert case.growth.done.ll[leaky] > case.growth.done.total_ll + 3
+
+
+def test_too_few_samples_give_no_fit() -> None:
+    rows, _ = leaking()
+    assert case_of(bundle(rows, samples=memory(600, 200, lambda t: 300))).growth is None
+
+
+def test_growth_before_the_open_request_began_is_not_its_own() -> None:
+    rows = [*ordinary(600, 1, "A#show"), request(-2, None, "Late#show"), request(-300, None, "Early#show")]
+    case = case_of(bundle(rows, samples=memory(600, 5, lambda t: 200 + (t + 600) * 0.5)))
+    share = grown_while_open(case)
+    assert share[who(case, "Late#show")] < 0.1
+    assert share[who(case, "Early#show")] > 0.4
+
+
+def test_the_time_of_death_is_the_origin() -> None:
+    case = case_of(bundle([request(-7, None, "A#show"), *ordinary(60, 1, "B#show")]))
+    assert case.kill.killed_at == KILLED_AT
+    assert case.transient.oldest[who(case, "A#show")] == 7.0
