@@ -20,12 +20,14 @@ CERT = "arn:aws:acm:eu-west-1:123456789012:certificate/12345678-1234-1234-1234-1
 ROUTES = [
     ("GET", "/"), ("GET", "/items"), ("GET", "/items/{id}"), ("GET", "/items/{id}?full=1&page={n}"),
     ("POST", "/carts/{id}/lines"), ("PATCH", "/carts/{id}/lines/{n}"), ("GET", "/search?q=term{n}&sort=new"),
-    ("GET", "/users/{uuid}"), ("POST", "/uploads"), ("GET", "/reports/{n}.csv"), ("GET", "/api/v2/feeds/{id}/entries"),
-    ("DELETE", "/sessions/{hex}"), ("POST", "/hooks/{hex}"), ("GET", "/assets/app-{n}.js"), ("PUT", "/users/{uuid}/avatar"),
+    ("GET", "/users/{uuid}"), ("POST", "/uploads"), ("GET", "/reports/{n}.csv"),
+    ("GET", "/api/v2/feeds/{id}/entries"), ("DELETE", "/sessions/{hex}"), ("POST", "/hooks/{hex}"),
+    ("GET", "/assets/app-{n}.js"), ("PUT", "/users/{uuid}/avatar"),
 ]  # fmt: skip
 WEIGHTS = [1 / (rank + 1) for rank in range(len(ROUTES))]
 AGENTS = [
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Safari/605.1.15",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 "
+    "Safari/605.1.15",
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
     "okhttp/4.9.3", "curl/8.5.0", "-",
 ]  # fmt: skip
@@ -61,7 +63,8 @@ def _row(draw: random.Random, at: datetime, clients: list[str], targets: list[st
         f"{took // 1000}.{took % 1000:03d} {'-1' if failed else '0.000'} {status} {answer} {received} {sent} "
         f'"{method} {HOST}{path} HTTP/2.0" "{AGENTS[bits % len(AGENTS)]}" ECDHE-RSA-AES128-GCM-SHA256 TLSv1.2 {GROUP} '
         f'"Root=1-{int(created.timestamp()):08x}-{text[32:56]}" "shop.example.com" "{CERT}" {bits % 3} '
-        f'{created:%Y-%m-%dT%H:%M:%S.%fZ} "forward" "-" "-" "{target}" "{answer}" "-" "-" TID_{text[24:56]} "-" "-" "-"\n'
+        f'{created:%Y-%m-%dT%H:%M:%S.%fZ} "forward" "-" "-" "{target}" "{answer}" "-" "-" '
+        f'TID_{text[24:56]} "-" "-" "-"\n'
     )
 
 

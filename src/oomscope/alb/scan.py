@@ -180,8 +180,10 @@ def _prove(lines: Lines) -> tuple[dict[str, Any], Bools]:
     first = np.searchsorted(quotes, lines.start)
     good = np.searchsorted(quotes, lines.stop) - first >= _QUOTES
     good &= (lines.stop - lines.start <= MAX_LINE) & (view.bytes[lines.stop - 1] != _RETURN)
-    quotes = np.concatenate([quotes, np.full(_QUOTES, high - 1)])  # so that short lines index something
-    quote = quotes[first[:, None] + np.arange(_QUOTES)]
+    which = first[:, None] + np.arange(_QUOTES)
+    quote = np.append(quotes, high - 1)[
+        np.minimum(which, len(quotes), out=which)
+    ]  # short lines index something
     good &= _skeleton(view, quote)
     space, words_good = _head(view, lines.start, quote[:, 0])
     good &= words_good
