@@ -79,7 +79,7 @@ def _pooled(incidents: Sequence[Simulated], pattern: str, world: str) -> dict[st
     began = time.perf_counter()
     report = analyze_many([one.bundle for one in incidents]).model_dump(include=NEEDED, by_alias=True)
     seconds = time.perf_counter() - began
-    row = grade(report, truth)
+    row = grade(report, truth) | {"trigger": None}  # several culprits, several triggers
     return row | {"pattern": pattern, "world": world, "k": len(incidents), "seconds": seconds, "made_s": 0.0}
 
 
