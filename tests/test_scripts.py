@@ -191,6 +191,21 @@ def test_pitfall_times_are_utc_whatever_the_machine(
     assert here["incomplete_requests"][0]["started_at"] == "2026-11-23T03:12:21.000000Z"
 
 
+def test_what_runs_in_the_next_instance_is_no_suspect(log: RailsLog, tmp_path: Path) -> None:
+    log.request(20, "/slow", took=None)
+    events = log.events()
+    successor = RailsLog()
+    successor.request(-30, "/orders/1")
+    successor.request(-58, "/orders/2", took=None)
+    events += [{**event, "logStreamName": STREAM.replace(DEAD, "e" * 64)} for event in successor.events()]
+    path = tmp_path / "logs.json"
+    path.write_text(json.dumps({"events": events}))
+    document = incomplete(path)
+    assert paths(document) == ["/slow"]
+    assert [r["path"] for r in document["running_elsewhere"]] == ["/orders/2"]
+    assert read_incomplete(document).killed_at < KILL + timedelta(seconds=1)
+
+
 def test_monitoring_is_left_out_and_told(log: RailsLog, tmp_path: Path) -> None:
     log.request(10, "/health_check", took=None, controller="HealthController#show")
     log.request(9, "/metrics", took=None, controller="MetricsController#show")
@@ -421,39 +436,44 @@ def test_the_three_scripts_in_sequence(config: Path, tmp_path: Path, athena: Ath
     assert "/reports/" not in athena.started[0]["QueryString"]
 
 
-def test_pitfall_denied_is_not_no_logs(config: Path, logs: CloudWatchState, tmp_path: Path) -> None:
+@pytest.fixture
+def here(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with the configuration, and credentials, for commands of this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    return tmp_path
+
+
+def test_pitfall_denied_is_not_no_logs(
+    here: Path, logs: CloudWatchState, capsys: pytest.CaptureFixture[str]
+) -> None:
     logs.denied = {"FilterLogEvents", "StartQuery"}
-    fetched = script("fetch_cloudwatch_logs", tmp_path, *FETCH)
-    assert fetched.returncode == 4
-    assert "AccessDenied" in fetched.stderr
-    assert not (tmp_path / "logs.json").exists()
+    assert run(["logs", *FETCH]) == 4
+    assert "AccessDenied" in capsys.readouterr().err
+    assert not (here / "logs.json").exists()
 
 
 def test_pitfall_denied_is_not_no_rows(
-    config: Path, athena: AthenaState, log: RailsLog, tmp_path: Path
+    here: Path, athena: AthenaState, log: RailsLog, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with_reports(log).save(tmp_path).rename(tmp_path / "logs.json")
-    assert script("find_incomplete_requests", tmp_path, *FIND).returncode == 0
+    with_reports(log).save(here).rename(here / "logs.json")
+    assert run(["requests", *FIND]) == 0
     athena.denied = {"StartQueryExecution"}
-    asked = script("query_alb_access_logs", tmp_path, *QUERY)
-    assert asked.returncode == 4
-    assert "AccessDenied" in asked.stderr
-    assert "Traceback" not in asked.stderr
+    assert run(["alb", "query", *QUERY]) == 4
+    assert "AccessDenied" in capsys.readouterr().err
 
 
-def test_a_zone_moves_the_minutes(config: Path, tmp_path: Path) -> None:
+def test_a_zone_moves_the_minutes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seoul = [word if word != "2026-11-23T03:12:41" else "2026-11-23T12:12:41" for word in FETCH]
-    fetched = script("fetch_cloudwatch_logs", tmp_path, *seoul, "--tz", "Asia/Seoul")
-    assert fetched.returncode == 0, fetched.stderr
-    assert "is taken as UTC" not in fetched.stderr
+    assert run(["logs", *seoul, "--tz", "Asia/Seoul"]) == 0
+    assert "is taken as UTC" not in capsys.readouterr().err
+    assert run(["logs", *seoul]) == 4  # nothing was logged at that hour of UTC
 
 
 @pytest.mark.parametrize("pod", ['x" | fields @message', "../x", "a b", 'x"} or {'])
-def test_a_pods_name_never_becomes_a_query(
-    config: Path, logs: CloudWatchState, tmp_path: Path, pod: str
-) -> None:
-    words = [word if word != POD else pod for word in FETCH]
-    assert script("fetch_cloudwatch_logs", tmp_path, *words).returncode == 4
+def test_a_pods_name_never_becomes_a_query(here: Path, logs: CloudWatchState, pod: str) -> None:
+    assert run(["logs", *[word if word != POD else pod for word in FETCH]]) == 4
     assert not [call for call in logs.calls if call[1] in ("StartQuery", "FilterLogEvents")]
 
 

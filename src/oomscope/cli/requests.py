@@ -68,7 +68,7 @@ def _summary(document: dict[str, Any], output: str) -> None:
         print(printable(text, 500), file=sys.stderr)
 
     for blind in document["cannot_show"]:
-        say(f"unknown: {blind['stream'] or 'the log'} cannot show incomplete requests: {blind['why']}")
+        say(f"unknown: {blind['stream']} cannot show incomplete requests: {blind['why']}")
         if blind["fix"]:
             say(f"  fix: {blind['fix']}")
     if not document["streams"]:
@@ -77,6 +77,9 @@ def _summary(document: dict[str, Any], output: str) -> None:
     for entry in document["by_endpoint"][:10]:
         beat = f", every {entry['repeats_every_s']:g} s" if entry["repeats_every_s"] else ""
         say(f"  {entry['incomplete']:>4} of {entry['total']:<6} {entry['endpoint']}{beat}")
+    elsewhere = len(document["running_elsewhere"])
+    if elsewhere:
+        say(f"  {elsewhere} more were running in containers that lived on")
     hidden = document["excluded"]["monitoring_incomplete"]
     if hidden:
         say(f"  {hidden} more of monitoring endpoints are left out")

@@ -6,6 +6,7 @@ is among its smallest answers.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,8 @@ def read_incomplete(document: Any) -> Asked:
         )
     ends = [end for entry in entries if (end := any_time(entry.get("log_ends_at"))) is not None]
     first, last = min(row["started_at"] for row in rows), max(row["started_at"] for row in rows)
-    killed_at = max(ends, default=last)
+    # The log that most of them stood in, when it ended. (Two at once: the earlier, the other may be a survivor's.)
+    killed_at = Counter(sorted(ends)).most_common(1)[0][0] if ends else last
     start = max(min(first - BEFORE, killed_at - BASELINE), killed_at - LONGEST)
     return Asked(
         pl.DataFrame(rows, schema=polars_schema(REQUEST_SCHEMA)), killed_at, Window(start, killed_at + AFTER)

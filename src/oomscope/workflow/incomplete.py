@@ -49,48 +49,71 @@ class Options:
 
 
 def find_incomplete(inputs: Sequence[LogInput], options: Options) -> dict[str, Any]:
-    """The document: incomplete requests, counts by endpoint and client, rhythm, and what could not be seen."""
+    """The document: incomplete requests, counts by endpoint and client, rhythm, and what could not be seen.
+
+    Where a container's log is followed by that of its next instance, the requests in question are those of the logs
+    that ended so; what was open elsewhere was only running when the input ended.
+    """
     scan = logs.scan(inputs, tz=options.tz)
     newest = max((stream.last_at for stream in scan.streams if stream.last_at), default=None)
     recent = [s for s in scan.streams if newest is None or (s.last_at and s.last_at >= newest - options.last)]
-    table = _redacted(scan, options).with_columns(
+    dead = [stream for stream in recent if _followed(stream, scan.streams)] or recent
+    table = _table(scan, options).with_columns(
         pl.col("stream").is_in([s.stream for s in recent]).alias("recent"),
-        _monitoring(scan.requests["path"], options.exclude).alias("monitoring"),
-        pl.coalesce("endpoint", pl.concat_str("method", pl.lit(" "), templates(scan.requests["path"]))).alias(
-            "what"
-        ),
+        pl.col("stream").is_in([s.stream for s in dead]).alias("dead"),
     )
+    monitoring = table.filter(pl.col("recent") & pl.col("monitoring"))
     ours = table.filter(pl.col("recent") & ~pl.col("monitoring"))
-    opened = ours.filter(pl.col("state") == "open")
-    ends = {stream.stream: stream.last_at for stream in recent}
-    blind = [stream for stream in recent if stream.cannot_show or not stream.coverage.recognised]
+    cut, ends = ours.filter("dead"), {stream.stream: stream.last_at for stream in recent}
+    blind = [stream for stream in dead if stream.cannot_show or not stream.coverage.recognised]
+    opened = _requests(cut, "open", ends)
     return {
         "format": 1,
         "window": {"end": iso(newest), "last_n_minutes": options.last.total_seconds() / 60},
-        "conclusive": bool(recent) and not blind,
+        "conclusive": bool(dead) and not blind,
         "cannot_show": [_blind(stream) for stream in blind],
-        "incomplete_count": opened.height,
-        "incomplete_requests": [
-            _request(row, ends) for row in opened.sort("started_at").iter_rows(named=True)
-        ],
-        "rack_level": [
-            _request(row, ends)
-            for row in ours.filter(pl.col("state") == "rack_level").sort("started_at").iter_rows(named=True)
-        ],
+        "incomplete_count": len(opened),
+        "incomplete_requests": opened,
+        "rack_level": _requests(cut, "rack_level", ends),
+        "running_elsewhere": _requests(ours.filter(~pl.col("dead")), "open", ends),
         "by_endpoint": _by_endpoint(ours),
-        "by_client": _counts(opened["client"]),
+        "by_client": _counts(cut.filter(pl.col("state") == "open")["client"]),
         "excluded": {
-            "monitoring": table.filter(pl.col("recent") & pl.col("monitoring")).height,
-            "monitoring_incomplete": table.filter(
-                pl.col("recent") & pl.col("monitoring") & (pl.col("state") == "open")
-            ).height,
+            "monitoring": monitoring.height,
+            "monitoring_incomplete": monitoring.filter((pl.col("state") == "open") & pl.col("dead")).height,
             "requests_of_logs_that_ended_earlier": table.filter(~pl.col("recent")).height,
         },
-        "streams": [_stream(stream) for stream in scan.streams],
+        "streams": [_stream(stream, stream in dead) for stream in scan.streams],
         "gaps": [
             {"source": g.source, "reason": g.reason, "detail": g.detail, "fix": g.fix} for g in scan.gaps
         ],
     }
+
+
+def _followed(stream: LogStream, streams: Sequence[LogStream]) -> bool:
+    """Whether another instance of the same container began to log after this one had ended."""
+    return stream.pod is not None and any(
+        (other.pod, other.namespace, other.container) == (stream.pod, stream.namespace, stream.container)
+        and other.container_id != stream.container_id
+        and other.first_at is not None
+        and stream.last_at is not None
+        and other.first_at >= stream.last_at
+        for other in streams
+    )
+
+
+def _table(scan: LogScan, options: Options) -> pl.DataFrame:
+    """The requests, redacted, with what each one called (endpoint, or method and path template)."""
+    templated = pl.concat_str("method", pl.lit(" "), templates(scan.requests["path"]))
+    return _redacted(scan, options).with_columns(
+        _monitoring(scan.requests["path"], options.exclude).alias("monitoring"),
+        pl.coalesce("endpoint", templated).alias("what"),
+    )
+
+
+def _requests(table: pl.DataFrame, state: str, ends: dict[str, datetime | None]) -> list[dict[str, Any]]:
+    found = table.filter(pl.col("state") == state).sort("started_at", maintain_order=True)
+    return [_request(row, ends) for row in found.iter_rows(named=True)]
 
 
 def _redacted(scan: LogScan, options: Options) -> pl.DataFrame:
@@ -114,9 +137,10 @@ def _blind(stream: LogStream) -> dict[str, Any]:
     }
 
 
-def _stream(stream: LogStream) -> dict[str, Any]:
+def _stream(stream: LogStream, dead: bool) -> dict[str, Any]:
     return {
         "stream": stream.stream,
+        "in_question": dead,
         "pod": stream.pod,
         "container_id": stream.container_id,
         "shape": stream.shape,
@@ -153,7 +177,7 @@ def _by_endpoint(table: pl.DataFrame) -> list[dict[str, Any]]:
     """Most incomplete ones first. ``total`` is the endpoint's ordinary traffic, without which a count says little."""
     found = []
     for (what,), rows in table.group_by("what", maintain_order=True):
-        opened = rows.filter(pl.col("state") == "open")
+        opened = rows.filter((pl.col("state") == "open") & pl.col("dead"))
         found.append(
             {
                 "endpoint": what,
