@@ -23,6 +23,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("alb", "oomscope.cli.alb", "Step by step"),
     ("doctor", "oomscope.cli.doctor", "Set up"),
     ("config", "oomscope.cli.config", "Set up"),
+    ("serve", "oomscope.cli.serve", "Serve"),
 )
 
 HELP = """Tells you which request killed your Rails pod.

@@ -1,0 +1,1 @@
+"""The service: an alert comes in, the answer is in the channel."""

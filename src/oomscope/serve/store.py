@@ -1,0 +1,161 @@
+"""The database: SQLite in one file by default, PostgreSQL for several replicas. Opening it migrates it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from oomscope.errors import UnreadableError, UsageError
+from oomscope.redact import printable
+
+BUSY_S = 10.0  # how long SQLite waits for another writer
+_MIGRATING, _IDENTIFYING = 7_310_001, 7_310_002  # PostgreSQL advisory locks
+
+
+class Store:
+    """Transactions on the service's tables. Safe to use from several threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.sqlite = engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that may write; SQLite takes its write lock at once, so it never fails half way for it."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads and never waits for writers."""
+        with self.engine.connect().execution_options(only_reads=True) as connection, connection.begin():
+            yield connection
+
+    def now(self, connection: Connection) -> datetime:
+        """The time all replicas agree on: the database's."""
+        if self.sqlite:
+            return datetime.now(UTC)
+        at: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        return at.astimezone(UTC)
+
+    def one_identifier(self, connection: Connection) -> None:
+        """Until the transaction ends, nobody else decides which alerts belong to which kill."""
+        if not self.sqlite:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_IDENTIFYING)))
+
+    def insert_new(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert the rows; those that are there already (by any unique key) stay as they are."""
+        if rows:
+            connection.execute(self.insert(table).on_conflict_do_nothing(), list(rows))
+
+    def insert(self, table: Table) -> Any:
+        """An INSERT that knows ``on_conflict_do_*`` in the dialect of the database."""
+        if self.sqlite:
+            from sqlalchemy.dialects import sqlite
+
+            return sqlite.insert(table)
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+
+    def problem(self) -> str | None:
+        """Why nothing can be written now, or None. Writes and takes back, so a full disk shows."""
+        try:
+            with self.engine.connect() as connection, connection.begin() as transaction:
+                connection.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
+                transaction.rollback()
+        except SQLAlchemyError as error:
+            return reason(error)
+        return None
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+def reason(error: SQLAlchemyError) -> str:
+    """What the database said, in one line without the statement or its values."""
+    return printable(str(getattr(error, "orig", None) or error).strip().splitlines()[0], 200)
+
+
+def open_store(url: str, *, migrate: bool = True) -> Store:
+    """Connect and bring the schema up to date. Raises ``UnreadableError`` when that cannot be done."""
+    try:
+        engine = _engine(url)
+    except (ArgumentError, ImportError) as error:
+        raise UsageError(
+            "the database URL cannot be used",
+            tried=printable(str(error), 200),
+            fix="sqlite:////data/oomscope.db or postgresql+psycopg://user@host/name",
+            slug="database",
+        ) from error
+    store = Store(engine)
+    try:
+        if migrate:
+            _migrate(store)
+    except (SQLAlchemyError, OSError) as error:
+        engine.dispose()
+        what = reason(error) if isinstance(error, SQLAlchemyError) else str(error.strerror)
+        raise UnreadableError(
+            "the database cannot be opened",
+            tried=engine.url.render_as_string(hide_password=True),
+            likely=what,
+            fix="check that it runs, and that its disk is writable and has room",
+            slug="database",
+        ) from error
+    return store
+
+
+def _engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_S}, pool_size=12, max_overflow=8)
+        event.listen(engine, "connect", _sqlite_connected)
+        event.listen(engine, "begin", _sqlite_begins)
+        return engine
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return sa.create_engine(
+        parsed,
+        pool_pre_ping=True,
+        pool_size=12,
+        max_overflow=8,
+        pool_timeout=10,
+        connect_args={"connect_timeout": 5, "options": "-c statement_timeout=30000 -c lock_timeout=10000"},
+    )
+
+
+def _sqlite_connected(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _sqlite_begins(connection: Connection) -> None:
+    only_reads = connection.get_execution_options().get("only_reads")
+    connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
+
+
+def _migrate(store: Store) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(files("oomscope.serve") / "migrations"))
+    config.set_main_option("path_separator", "os")
+    with store.engine.begin() as connection:
+        if not store.sqlite:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
