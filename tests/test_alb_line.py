@@ -212,7 +212,10 @@ def test_sniff(head: bytes, expected: bool) -> None:
     [
         (TRACE, TRACE),
         ("Root1-67891233-abcdef012345678912345678", TRACE),
-        ("Self1-67891234-12456789abcdef012345678aRoot1-67891233-abcdef012345678912345678CalledFromapp", TRACE),
+        (
+            "Self1-67891234-12456789abcdef012345678aRoot1-67891233-abcdef012345678912345678CalledFromapp",
+            TRACE,
+        ),
         ("Self1-67891234-12456789abcdef012345678aRoot1-67891233-abcdef012345678912345678Lineage", TRACE),
         ("Root=1-67891233-ABCDEF012345678912345678", TRACE),
         ("Root=1-67891233-abc", None),

@@ -90,11 +90,11 @@ def _name_rows(
 ) -> pl.Series:
     if not shared:  # rows from before the pod was made belong to someone we do not know
         early = at_ip & (started < pod.created_at)
-        return names.set(early.fill_null(False), None)  # type: ignore[arg-type]
+        return names.set(early.fill_null(False), None)
     life = at_ip if pod.created_at is None else at_ip & (started >= pod.created_at)
     if pod.deletion_at is not None:
         life &= started <= pod.deletion_at
-    return names.set(life.fill_null(False), pod.name)  # type: ignore[arg-type]
+    return names.set(life.fill_null(False), pod.name)
 
 
 def _rows_of_pod(
