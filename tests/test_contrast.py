@@ -171,6 +171,14 @@ def test_a_lone_request_that_outlived_all_others_is_a_lead() -> None:
     assert "not proof" in lead.text
 
 
+def test_a_lone_huge_body_is_named_instead_of_the_id_it_had() -> None:
+    rng = random.Random(19)
+    good = [request(rng, received_bytes=rng.randrange(300, 3000)) for _ in range(60)]
+    bad = [request(rng, path="/books/88888/pages", started_at=T0, age_s=40.0, received_bytes=8_000_000)]
+    (lead,) = distinguish(table(bad), table(good))
+    assert (lead.kind, lead.p_value) == ("body_size", None)
+
+
 @pytest.mark.parametrize("over", [{"age_s": 0.05}, {"started_at": T0 + timedelta(hours=1)}, {"age_s": None}])
 def test_a_lone_request_is_no_lead_when_young_or_when_nothing_finished_since(over: dict[str, Any]) -> None:
     rng = random.Random(13)

@@ -38,6 +38,7 @@ MIN_GAP = 0.4  # ... and be this much commoner among them than among the others
 MAX_ORDINARY = 2000  # rows looked at; more add nothing but time
 MAX_SUSPECT = 300
 LONE_REQUESTS = 3  # up to this many suspects, repetition cannot be tested (see ``_lone``)
+OUTSIZED = 3.0  # times the largest ordinary body
 NOVEL = 0.05  # a new value says something where fewer ordinary requests than this bring one
 
 Form = Literal["value", "present", "absent", "at_least"]
@@ -269,6 +270,9 @@ def _lone(suspect: pl.DataFrame, ordinary: pl.DataFrame, limit: int) -> list[_Tr
     if not 1 <= suspect.height <= LONE_REQUESTS or not _others_went_on(suspect, ordinary):
         return []
     columns = read_traits(suspect, ordinary)
+    outsized = [trait for feature, values in columns.items() for trait in _outsized(feature, *values)]
+    if outsized:  # then the size explains them, not the id they happened to have
+        return outsized[:1]
     found = [
         (novelty, trait)
         for feature, (bad, good) in columns.items()
@@ -281,6 +285,18 @@ def _lone(suspect: pl.DataFrame, ordinary: pl.DataFrame, limit: int) -> list[_Tr
         if novelty <= NOVEL
     ]
     return (telling or [trait for _, trait in found if trait.feature.kind == "path_id"])[:limit]
+
+
+def _outsized(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> list[_Trait]:
+    """A body several times larger than any ordinary one."""
+    ours, theirs = [[n for v in values if (n := _number(v)) is not None] for values in (bad, good)]
+    known = frozenset(range(len(bad)))
+    if feature.kind != "body_size" or len(ours) < len(bad) or len(theirs) < MIN_ORDINARY:
+        return []
+    if min(ours) < OUTSIZED * max(theirs):
+        return []
+    base = frozenset(i for i, v in enumerate(good) if v is not None)
+    return [_Trait(feature, "at_least", str(int(min(ours))), known, known, frozenset(), base, 1, math.nan)]
 
 
 def _unseen(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> list[tuple[float, _Trait]]:
