@@ -105,7 +105,7 @@ def _rows_of_pod(
     if dead is None or not dead.pod_ips:
         return None, "the dead pod's address is not known"
     everyone = (dead, *(pod for pod in pods if pod is not dead))
-    rows = (pod_of_rows(accesses, everyone) == dead.name).fill_null(False)
+    rows = pod_of_rows(accesses, everyone).is_in([dead.name]).fill_null(False)
     if not rows.any():
         return None, f"no ALB row went to the dead pod's address {dead.pod_ips[0]}"
     return rows, ""
