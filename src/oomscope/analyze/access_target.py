@@ -120,7 +120,7 @@ def _dead_pod(kill: KillCase, pods: tuple[PodFacts, ...]) -> PodFacts | None:
 
 
 def _is_target(accesses: pl.DataFrame, address: str) -> pl.Series:
-    return accesses.select((address == _ADDRESS).fill_null(False)).to_series()
+    return accesses.select(_ADDRESS.eq(address).fill_null(False)).to_series()
 
 
 def _address_by_burst(accesses: pl.DataFrame, at: datetime, why: str) -> tuple[str | None, str]:
