@@ -256,7 +256,9 @@ def _tight(case: Case) -> float:
 def _busy(case: Case) -> Floats:
     """ln of the traffic of each endpoint against the usual one: the more runs, the smaller a leak that can kill."""
     runs = np.maximum(case.base.count, 1.0)
-    return np.clip(np.log(runs) - np.log(max(float(np.median(runs)), 1.0)), -2.0, 4.0)
+    return np.where(case.runs.is_job, 0.0, 1.0) * np.clip(
+        np.log(runs) - np.log(max(float(np.median(runs)), 1.0)), -2.0, 4.0
+    )
 
 
 # ----------------------------------------------------------------------------------------------------- patterns

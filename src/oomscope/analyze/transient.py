@@ -25,6 +25,8 @@ TINY = 1e-300
 MIN_AGE_S = 0.02
 AGE_SPAN = np.log(1200.0)  # ages of guilty requests: log-uniform on [0.1, 120] s
 ARRIVAL_WINDOW_S = 30.0
+OUTSIZED, OUTSIZED_OWN, OUTSIZED_NATS = 3.0, 5.0, 6.0
+FEW_OWN, MANY_OTHERS = 6, 20
 
 
 @dataclass(frozen=True)
@@ -172,14 +174,22 @@ def _tail_surprise(runs: Runs, values: Floats) -> tuple[Floats, Floats]:
     return surprise, largest
 
 
-def _outsized(runs: Runs, values: Floats, largest: Floats, factor: float = 3.0, nats: float = 6.0) -> Floats:
-    """An endpoint whose largest size is several times what nearly all of the other endpoints stay below."""
-    known = ~np.isnan(values)
+def _outsized(runs: Runs, values: Floats, largest: Floats) -> Floats:
+    """An endpoint whose largest size is several times what nearly all of the others stay below, and is not usual for it.
+
+    For endpoints with too short a history, or one full of survived bad runs, to stand out against themselves.
+    """
+    done = ~np.isnan(values) & ~runs.open
     out = np.zeros(runs.n)
     for e in np.flatnonzero(~np.isnan(largest)):
-        others = values[known & (runs.who != e)]
-        if others.size >= 20 and largest[e] > factor * float(np.quantile(others, 0.99)):
-            out[e] = nats
+        own, others = values[done & (runs.who == e)], values[done & (runs.who != e)]
+        unusual = own.size < FEW_OWN or largest[e] > OUTSIZED_OWN * float(np.quantile(own, 0.25))
+        if (
+            unusual
+            and others.size >= MANY_OTHERS
+            and largest[e] > OUTSIZED * float(np.quantile(others, 0.99))
+        ):
+            out[e] = OUTSIZED_NATS
     return out
 
 
