@@ -16,6 +16,7 @@ from oomscope.analyze.verdict_death import Death
 from oomscope.analyze.verdict_deaths import gather
 from oomscope.analyze.verdict_evidence import SIGKILL, Evidence, collect, limit_of, started_at
 from oomscope.analyze.verdict_rules import OOM, Rule, decide
+from oomscope.analyze.verdict_traces import TRACE_OF_ALB, cases_from_traces
 from oomscope.analyze.verdict_worker import victim_pid
 from oomscope.facts import EventFacts, Target
 from oomscope.report import EvidenceRef
@@ -34,9 +35,10 @@ _MAX_ALERT_DELAY = 900.0
 def find_kills(bundle: Bundle) -> tuple[KillCase, ...]:
     """Every termination and child kill in the evidence with its verdict, oldest first; undated ones last.
 
-    Kills of other pods on the node are cases of their own; they never count for a container they do not name.
+    Kills of other pods on the node are cases of their own; they never count for a container they do not name. Where
+    nothing tells of an end, traces of one in the ALB log or in a log that stops are given as ``undetermined``.
     """
-    return tuple(_case(death, bundle) for death in gather(bundle))
+    return tuple(_case(death, bundle) for death in gather(bundle)) or cases_from_traces(bundle)
 
 
 def choose_kill(kills: Iterable[KillCase], target: Target) -> KillCase | None:
@@ -56,6 +58,9 @@ def choose_kill(kills: Iterable[KillCase], target: Target) -> KillCase | None:
 
 def _unlinked(kills: tuple[KillCase, ...], target: Target) -> KillCase | None:
     """The one kernel kill around the target's time that no pod's name is known for: a possibility, no more."""
+    traces = [k for k in kills if k.rule == TRACE_OF_ALB and k.pod_name is None and _could_be(k, target)]
+    if traces:
+        return min(traces, key=lambda k: _distance(k, target.at))
     nameless = [k for k in kills if k.kernel and k.pod_name is None and _could_be(k, target)]
     if len(nameless) != 1:
         return None
