@@ -153,3 +153,17 @@ def test_a_rotated_token_file_is_read_again(tmp_path: Path, state: KubeState) ->
         state.token = "rotated"
         token.write_text("rotated")
         assert reader.get_pod("shop", "db-0")
+
+
+def test_an_answer_is_bounded_in_size_and_time(
+    reader: HttpReader, state: KubeState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oomscope.sources.kube_client.MAX_OBJECT_BYTES", 100)
+    with pytest.raises(SourceError) as error:
+        reader.list_pods("shop")
+    assert error.value.reason == "cut"
+    monkeypatch.undo()
+    monkeypatch.setattr("oomscope.sources.kube_client.MAX_SECONDS", -1.0)
+    with pytest.raises(SourceError) as error:
+        reader.list_pods("shop")
+    assert error.value.reason == "timed_out"

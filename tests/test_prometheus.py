@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomscope.errors import SourceError, UsageError
@@ -129,14 +129,34 @@ def test_no_target_asks_nothing(state: PrometheusState, url: str) -> None:
     [("401", "denied"), ("403", "denied"), ("422", "unparsable"), ("400", "unparsable"), ("404", "unparsable"),
      ("429", "timed_out"), ("500", "unreachable"), ("502", "unreachable"), ("503", "unreachable"),
      ("504", "unreachable"), ("reset", "unreachable"), ("junk", "unparsable"), ("nested", "unparsable"),
-     ("error", "unparsable"), ("login", "denied"), ("huge", "cut"), ("slow", "timed_out")],
+     ("error", "unparsable"), ("login", "denied"), ("huge", "cut"), ("slow", "timed_out"),
+     ("trickle", "timed_out")],
 )  # fmt: skip
 def test_each_failure_is_one_gap_by_name(state: PrometheusState, url: str, fault: str, reason: str) -> None:
     state.fault = fault
-    context = Context(deadline=time.monotonic() + 1.0) if fault == "slow" else Context()
+    context = Context(deadline=time.monotonic() + 1.0) if fault in ("slow", "trickle") else Context()
+    began = time.monotonic()
     found = PrometheusSource(url).collect(TARGET, WINDOW, context)
     assert [(g.source, g.reason) for g in found.gaps] == [("memory", reason)]
     assert found.gaps[0].query
+    assert time.monotonic() - began < 5
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(
+        ["resultType", "result", "metric", "values", "value", "namespace", "pod", "__name__"]), inner, max_size=5),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=30)
+@given(data=JSON)
+def test_whatever_it_answers_does_no_harm(data: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("oomscope.sources.prometheus.ask", lambda *_args: {"status": "success", "data": data})
+        found = PrometheusSource("http://127.0.0.1:9").collect(TARGET, WINDOW, Context())
+    assert found.memory is not None
 
 
 def test_a_busy_server_is_asked_again(state: PrometheusState, url: str) -> None:

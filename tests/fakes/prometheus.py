@@ -92,6 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "slow":
             time.sleep(3)
             self._json(200, {"status": "success", "data": {"resultType": "matrix", "result": []}})
+        elif fault == "trickle":
+            self._trickle()
         elif fault == "reset":
             self.close_connection = True
             self.connection.close()
@@ -110,6 +112,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
         else:
             self._json(int(fault), {"status": "error", "error": f"failed with {fault}"})
+
+    def _trickle(self) -> None:
+        """A byte now and then: no single wait is long."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            for _ in range(60):
+                self.wfile.write(b" ")
+                self.wfile.flush()
+                time.sleep(0.1)
 
     def _json(self, code: int, body: Any) -> None:
         self._raw(code, json.dumps(body).encode())

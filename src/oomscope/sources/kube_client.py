@@ -8,7 +8,9 @@ Its typed models are not used: they refuse whole lists because of one odd object
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +19,7 @@ from oomscope.errors import SourceError, UsageError
 PAGE = 500
 MAX_PAGES = 200
 MAX_OBJECT_BYTES = 64 * 1024 * 1024
+MAX_SECONDS = 60.0  # for one answer
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 _OWNERS = {
@@ -199,9 +202,8 @@ class HttpReader:
         try:
             with self._client.stream("GET", f"/{path}", params=parameters) as response:
                 if response.status_code >= 400:
-                    response.read()
-                _check(response, "get pods/log")
-                yield from response.iter_bytes(1 << 16)
+                    _check(_answer(response), "get pods/log")
+                yield from response.iter_bytes()
         except httpx.HTTPError as error:
             raise _network(error) from error
 
@@ -228,18 +230,19 @@ class HttpReader:
             "cut", f"more than {MAX_PAGES * PAGE} objects at /{path}", fix="narrow it with -n NAMESPACE"
         )
 
-    def _request(self, path: str, permission: str, parameters: dict[str, str]) -> Any:
+    def _request(self, path: str, permission: str, parameters: dict[str, str]) -> _Answer:
         import httpx2 as httpx
         from lightkube.core.exceptions import ConfigError
 
         try:
-            response = self._client.get(f"/{path}", params=parameters)
+            with self._client.stream("GET", f"/{path}", params=parameters) as response:
+                answer = _answer(response)
         except httpx.HTTPError as error:
             raise _network(error) from error
         except (ConfigError, OSError) as error:  # the exec plugin failed, or the token file is gone
             raise SourceError("denied", f"no credentials: {error}", fix="log in again, then retry") from error
-        _check(response, permission)
-        return response
+        _check(answer, permission)
+        return answer
 
 
 def checked_name(text: str | None) -> str:
@@ -251,9 +254,30 @@ def checked_name(text: str | None) -> str:
     return text
 
 
-def _json(response: Any) -> dict[str, Any]:
-    if len(response.content) > MAX_OBJECT_BYTES:
-        raise SourceError("cut", "the answer of the API server is too large")
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An HTTP response, read whole."""
+
+    status_code: int
+    content: bytes
+    headers: Mapping[str, str]
+
+
+def _answer(response: Any) -> _Answer:
+    """Read a response to its end, within bounds of size and time (the client's timeout is for each piece)."""
+    until, size = time.monotonic() + MAX_SECONDS, 0
+    chunks: list[bytes] = []
+    for chunk in response.iter_bytes():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_OBJECT_BYTES:
+            raise SourceError("cut", "the answer of the API server is too large", fix="narrow it with -n")
+        if time.monotonic() > until:
+            raise SourceError("timed_out", "the API server's answer was still coming in after a minute")
+    return _Answer(response.status_code, b"".join(chunks), response.headers)
+
+
+def _json(response: _Answer) -> dict[str, Any]:
     import orjson
 
     try:
@@ -267,7 +291,7 @@ def _json(response: Any) -> dict[str, Any]:
     return answer
 
 
-def _check(response: Any, permission: str) -> None:
+def _check(response: _Answer, permission: str) -> None:
     """Raise what a status means: 401, 403, 404, 410, 429, 5xx."""
     status = response.status_code
     if status < 400:
@@ -286,7 +310,7 @@ def _check(response: Any, permission: str) -> None:
     raise SourceError("unreachable", detail)
 
 
-def _status_message(response: Any) -> str:
+def _status_message(response: _Answer) -> str:
     import orjson
 
     try:
@@ -294,7 +318,7 @@ def _status_message(response: Any) -> str:
     except orjson.JSONDecodeError:
         body = None
     message = body.get("message") if isinstance(body, dict) else None
-    return str(message or response.text)[:500]
+    return str(message or response.content[:2000].decode("utf-8", "replace"))[:500]
 
 
 def _network(error: Exception) -> SourceError:

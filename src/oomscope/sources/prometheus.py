@@ -124,7 +124,9 @@ def _about(metric: str) -> str:
 
 
 def _samples(answer: dict[str, Any] | None) -> int | None:
-    return None if answer is None else sum(len(s.get("values") or ()) for s in results(answer))
+    if answer is None:
+        return None
+    return sum(len(values) for entry in results(answer) if isinstance(values := entry.get("values"), list))
 
 
 def results(answer: dict[str, Any]) -> list[dict[str, Any]]:
@@ -141,7 +143,7 @@ def _named(answer: dict[str, Any], metric: str) -> dict[str, Any]:
         labels = entry.get("metric")
         plain = {OTEL_LABELS.get(k, k): v for k, v in labels.items()} if isinstance(labels, dict) else {}
         renamed.append({**entry, "metric": {"__name__": metric, **plain}})
-    return {"resultType": "matrix", "result": renamed}
+    return {"data": {"resultType": "matrix", "result": renamed}}
 
 
 def selector(metric: str, target: Target, labels: Mapping[str, str], *, dotted: bool = False) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -113,8 +114,9 @@ def _ask_once(client: httpx.Client, method: str, path: str, form: dict[str, str]
 
     sent: dict[str, Any] = {"data": form} if method == "POST" else {"params": form}
     try:
+        until = time.monotonic() + (client.timeout.read or READ_TIMEOUT_S)
         with client.stream(method, path, **sent) as response:
-            body = b"".join(_bounded(response))
+            body = b"".join(_bounded(response, until))
     except httpx.TimeoutException as error:  # not tried again: that would only take as long once more
         raise SourceError("timed_out", f"no answer in time ({type(error).__name__})") from error
     except httpx.UnsupportedProtocol as error:
@@ -131,10 +133,12 @@ def _ask_once(client: httpx.Client, method: str, path: str, form: dict[str, str]
     return answer or {}
 
 
-def _bounded(response: httpx.Response) -> Iterator[bytes]:
+def _bounded(response: httpx.Response, until: float) -> Iterator[bytes]:
     total = 0
     for chunk in response.iter_bytes():
         total += len(chunk)
+        if time.monotonic() > until:  # the client's own timeout is for each piece, and a trickle has many
+            raise SourceError("timed_out", "the answer was still coming in when the time was up")
         if total > MAX_ANSWER_BYTES:
             raise SourceError(
                 "cut", "the answer is larger than 64 MiB", fix="add prometheus.labels to narrow it"
