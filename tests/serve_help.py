@@ -306,3 +306,83 @@ def running(
             yield service
         finally:
             service.kill()
+
+
+# ------------------------------------------------------------------------------- the parts, without processes
+
+
+def settings_of(folder: Path, **serve: Any) -> Any:
+    """Settings with a bearer token and a page token; ``serve`` overrides the section."""
+    from oomscope.config import Config
+    from oomscope.serve.settings import resolve
+
+    section = {
+        "data_dir": str(folder / "data"),
+        "alerts": {"bearer_env": "T_BEARER"},
+        "pages": {"token_env": "T_PAGES"},
+        "preliminary_after_s": 0,
+        "final_after_s": 0,
+        "retry_s": 0.01,
+        "http_timeout_s": 1.0,
+        **serve,
+    }
+    top = {name: section.pop(name) for name in ("clusters", "label_map", "deadline_s") if name in section}
+    return resolve(Config.model_validate({"deadline_s": 20, **top, "serve": section}), SECRETS)
+
+
+def told_outside(base: str) -> dict[str, Any]:
+    """The part of ``serve`` that names the doubles."""
+    return {
+        "slack": {"token_env": "T_SLACK", "channel": "C1", "api_url": f"{base}/slack/api"},
+        "grafana": {"url": f"{base}/grafana", "token_env": "T_GRAFANA"},
+        "webhook": {"url": f"{base}/hook", "secret_env": "T_WEBHOOK"},
+    }
+
+
+def runtime_of(settings: Any, url: str | None = None) -> Any:
+    """A runtime on a fresh database."""
+    from oomscope.serve.bundles import open_bundles
+    from oomscope.serve.runtime import Runtime
+    from oomscope.serve.store import open_store
+
+    store = open_store(url or settings.database_url)
+    return Runtime(settings, store, open_bundles(settings), "test")
+
+
+def accept(runtime: Any, *bodies: Any) -> None:
+    """Store alerts as the API does."""
+    from datetime import UTC, datetime
+
+    from oomscope.serve import inbox, intake
+
+    understood = [intake.understand(json.dumps(b).encode(), datetime.now(UTC)) for b in bodies]
+    with runtime.store.write() as connection:
+        inbox.store_alerts(runtime.store, connection, understood)
+
+
+def drain(runtime: Any, seconds: float = 30.0, *, only: tuple[str, ...] | None = None) -> int:
+    """Run every task that is or becomes due within a second, one after another; how many were run."""
+    from oomscope.serve import queue
+    from oomscope.serve.http import Caller
+    from oomscope.serve.worker import lanes
+
+    jobs = {kind: job for lane in lanes(runtime, Caller(1.0)) for kind, job in lane.jobs.items()}
+    kinds = only or tuple(kind for kind in jobs if kind not in ("tidy", "watch"))
+    done, idle, end = 0, 0, time.monotonic() + seconds
+    while idle < 10 and time.monotonic() < end:
+        task = queue.lease(runtime.store, kinds, "test", 30)
+        if task is None:
+            idle += 1
+            time.sleep(0.05)
+            continue
+        idle, done = 0, done + 1
+        jobs[task.kind](runtime, task)
+    return done
+
+
+def rows(runtime: Any, table: Any) -> list[Any]:
+    """All rows of a table."""
+    import sqlalchemy as sa
+
+    with runtime.store.read() as connection:
+        return list(connection.execute(sa.select(table)))
