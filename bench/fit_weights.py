@@ -1,6 +1,6 @@
 """Refit ``data/weights.json``: ``python -m bench.fit_weights --n 40 [--corpus DIR] [--write]``.
 
-Incidents of the simulation's world "fit" (never of the worlds that are reported) and, when given, of a labelled corpus are
+Incidents of the simulation's world "fit" (never of the worlds reported) and, when given, of a labelled corpus are
 measured once; then the log-probability of the true cause is maximised over the weights, held near the present ones by a
 quadratic penalty on their logarithms. With ``--corpus`` every incident is also judged by weights fitted without it.
 """
@@ -202,7 +202,7 @@ def _document(weights: Weights) -> dict[str, Any]:
 def _write(weights: Weights, simulated: int, labelled: int) -> None:
     document = _document(weights)
     document["provenance"] = (
-        f"python -m bench.fit_weights: {simulated} simulated incidents of world 'fit', {labelled} labelled lab incidents"
+        f"python -m bench.fit_weights: {simulated} simulated incidents of world 'fit', {labelled} lab incidents"
     )
     FILE.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
 

@@ -30,10 +30,10 @@ MAX_STALL, MAX_SIBLING_STALL = 6.0, 20.0
 
 @dataclass(frozen=True)
 class Baseline:
-    """Per endpoint (index as in ``Runs.names``): ``count`` of baseline starts over ``exposure_s`` container-seconds,
-    lognormal ``mu``/``sigma`` of durations with ``n`` of them, mean duration ``w`` in seconds. ``guard_s`` was kept out.
+    """Per endpoint (as in ``Runs.names``): ``count`` of baseline starts over ``exposure_s`` container-seconds,
+    lognormal ``mu``/``sigma`` of ``n`` durations, mean duration ``w`` in seconds. ``guard_s`` was kept out.
 
-    ``stall``: the dead pod's slow-down just before death; ``stall_e``: that, or the endpoint's slow-down seen on the
+    ``stall``: slow-down of the dead pod just before death; ``stall_e``: that, or the endpoint's slow-down on the
     siblings, whichever is larger (an innocent slow database shows there).
     """
 
@@ -128,4 +128,4 @@ def _sibling_stall(runs: Runs, mu: Floats, stall: float) -> Floats:
     sibling = ~runs.dead & (runs.end > -SIBLING_WINDOW_S)
     late = _residual(runs, mu)
     slow = runs.count(sibling, np.where(np.isnan(late), 0.0, late)) / (runs.count(sibling) + 1.5)
-    return np.exp(np.clip(np.maximum(slow, np.log(stall)), 0.0, np.log(MAX_SIBLING_STALL)))
+    return np.asarray(np.exp(np.clip(np.maximum(slow, np.log(stall)), 0.0, np.log(MAX_SIBLING_STALL))))

@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 def target_doc(kill: KillCase) -> TargetDoc:
     """Whose death this is."""
     return TargetDoc(
-        namespace=kill.namespace, workload=kill.workload, pod=kill.pod_name, container=kill.container,
-        container_id=kill.container_id, node=kill.node, image=kill.image,
-    )  # fmt: skip
+        namespace=kill.namespace,
+        workload=kill.workload,
+        pod=kill.pod_name,
+        container=kill.container,
+        container_id=kill.container_id,
+        node=kill.node,
+        image=kill.image,
+    )
 
 
 def kill_doc(kill: KillCase) -> Kill:
@@ -31,21 +36,36 @@ def kill_doc(kill: KillCase) -> Kill:
     oom = kill.kernel
     victim = Victim(comm=oom.comm, pid=oom.pid, anon_rss_bytes=oom.anon_rss_bytes) if oom else None
     return Kill(
-        verdict=kill.verdict, killed_at=kill.killed_at, scope=kill.scope, exit_code=kill.exit_code, reason=kill.reason,
-        victim=victim, limit_bytes=kill.limit_bytes, rule=kill.rule, confidence=tidy(kill.confidence),
-        statement=kill.statement, instead=kill.instead, conflicts=kill.conflicts, evidence=kill.evidence,
-    )  # fmt: skip
+        verdict=kill.verdict,
+        killed_at=kill.killed_at,
+        scope=kill.scope,
+        exit_code=kill.exit_code,
+        reason=kill.reason,
+        victim=victim,
+        limit_bytes=kill.limit_bytes,
+        rule=kill.rule,
+        confidence=tidy(kill.confidence),
+        statement=kill.statement,
+        instead=kill.instead,
+        conflicts=kill.conflicts,
+        evidence=kill.evidence,
+    )
 
 
 def gap_docs(gaps: Iterable[Gap]) -> tuple[GapDoc, ...]:
     """Gaps, each once."""
     docs = [
         GapDoc(
-            source=gap.source, reason=gap.reason, detail=gap.detail, query=gap.query, fix=gap.fix,
-            start=gap.window.start if gap.window else None, end=gap.window.end if gap.window else None,
+            source=gap.source,
+            reason=gap.reason,
+            detail=gap.detail,
+            query=gap.query,
+            fix=gap.fix,
+            start=gap.window.start if gap.window else None,
+            end=gap.window.end if gap.window else None,
         )
         for gap in gaps
-    ]  # fmt: skip
+    ]
     return tuple({doc.model_dump_json(): doc for doc in docs}.values())
 
 
@@ -53,11 +73,16 @@ def query_docs(queries: Iterable[Query]) -> tuple[QueryDoc, ...]:
     """What was asked of the sources. Times taken are left out: the same evidence must give the same bytes."""
     return tuple(
         QueryDoc(
-            source=query.source, text=query.text, rows=query.rows, bytes_read=query.bytes_read, cost_usd=query.cost_usd,
-            start=query.window.start if query.window else None, end=query.window.end if query.window else None,
+            source=query.source,
+            text=query.text,
+            rows=query.rows,
+            bytes_read=query.bytes_read,
+            cost_usd=query.cost_usd,
+            start=query.window.start if query.window else None,
+            end=query.window.end if query.window else None,
         )
         for query in queries
-    )  # fmt: skip
+    )
 
 
 def request_docs(case: Case, *, limit: int) -> tuple[RequestDoc, ...]:
@@ -118,12 +143,21 @@ def _request(
     raw, line = row.get("raw"), row.get("line")
     source = row.get("stream") or (access or {}).get("source")
     return RequestDoc(
-        request_id=row["request_id"], method=row["method"], path=row["path"], endpoint=row["endpoint"],
-        client=row["client"], started_at=row["started_at"], age_s=round(row["age_s"], 3),
-        process=_process(row), access=_access(access, how), seen_in=row.get("seen_in") or "app_log",
-        params=row["params"], posterior=posterior, raw=shorten(raw),
+        request_id=row["request_id"],
+        method=row["method"],
+        path=row["path"],
+        endpoint=row["endpoint"],
+        client=row["client"],
+        started_at=row["started_at"],
+        age_s=round(row["age_s"], 3),
+        process=_process(row),
+        access=_access(access, how),
+        seen_in=row.get("seen_in") or "app_log",
+        params=row["params"],
+        posterior=posterior,
+        raw=shorten(raw),
         source=f"{source}:{line}" if source and line is not None else source,
-    )  # fmt: skip
+    )
 
 
 def _joined_by(pairs: pl.DataFrame, request_row: int | None) -> str | None:
@@ -147,9 +181,16 @@ def _access(access: dict[str, Any] | None, how: str | None) -> AccessDoc | None:
     if access is None:
         return None
     names = (
-        "time", "created_at", "elb_status", "target_status", "received_bytes", "sent_bytes", "target_processing_s",
-        "client", "user_agent",
-    )  # fmt: skip
+        "time",
+        "created_at",
+        "elb_status",
+        "target_status",
+        "received_bytes",
+        "sent_bytes",
+        "target_processing_s",
+        "client",
+        "user_agent",
+    )
     return AccessDoc(**{name: access[name] for name in names}, joined_by=how)
 
 
@@ -157,9 +198,16 @@ def job_docs(case: Case) -> tuple[JobDoc, ...]:
     """Jobs open in the dead process, oldest first."""
     return tuple(
         JobDoc(
-            job_class=row["job_class"] or "?", job_id=row["job_id"], adapter=row["adapter"], queue=row["queue"],
-            started_at=row["started_at"], age_s=round(row["age_s"], 3), process=_process(row), args=row["args"],
-            raw=shorten(row["raw"]), source=f"{row['stream']}:{row['line']}" if row["line"] is not None else row["stream"],
+            job_class=row["job_class"] or "?",
+            job_id=row["job_id"],
+            adapter=row["adapter"],
+            queue=row["queue"],
+            started_at=row["started_at"],
+            age_s=round(row["age_s"], 3),
+            process=_process(row),
+            args=row["args"],
+            raw=shorten(row["raw"]),
+            source=f"{row['stream']}:{row['line']}" if row["line"] is not None else row["stream"],
         )
         for row in case.flight.jobs.iter_rows(named=True)
-    )  # fmt: skip
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def _thin(y: NDArray[np.float64]) -> list[int]:
     if y.size <= MAX_POINTS:
         return list(range(y.size))
     edges = np.linspace(0, y.size, MAX_POINTS - 1).astype(int)
-    peaks = [a + int(np.argmax(y[a:b])) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    peaks = [a + int(np.argmax(y[a:b])) for a, b in pairwise(edges) if b > a]
     return sorted({0, y.size - 1, *peaks})
 
 

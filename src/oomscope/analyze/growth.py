@@ -52,7 +52,9 @@ class Rows:
 @dataclass(frozen=True)
 class Fit:
     """Single-culprit fits, one entry an endpoint: log-likelihood ratio ``ll`` (nats), bytes per unit ``beta``,
-    ``share`` of the dead instance's growth (where anything was active) that it accounts for. ``total_ll``: the same for all traffic together."""
+    ``share`` of the dead instance's growth (where anything was active) that it accounts for.
+
+    ``total_ll``, ``total_share``: the same for all traffic together."""
 
     ll: Floats
     beta: Floats
@@ -119,7 +121,7 @@ def _curve_of(curves: list[Curve], pod: str | None, begin: float, end: float) ->
 
 
 def make_growth(runs: Runs, memory: Memory, pods: dict[str, str | None], *, at_limit: bool) -> Growth | None:
-    """Fits, or None when there are too few samples of the dead instance. ``at_limit``: memory reached the limit at 0."""
+    """Fits, or None with too few samples of the dead instance. ``at_limit``: memory reached the limit at 0."""
     samples = life_samples(memory, runs, pods)
     top = float(memory.limit_bytes) if at_limit and memory.limit_bytes else None
     fine = _rows(runs, samples, top, floor=False)
@@ -129,28 +131,38 @@ def make_growth(runs: Runs, memory: Memory, pods: dict[str, str | None], *, at_l
     starts, seconds = fine.starts * fine.late[:, None], fine.seconds * fine.late[:, None]
     steady = fine.done.sum(axis=1, keepdims=True)
     return Growth(
-        starts=fit_single(fine, starts), seconds=fit_single(fine, seconds),
-        starts_more=fit_single(fine, starts, steady), seconds_more=fit_single(fine, seconds, steady),
-        done=fit_single(fine, fine.done), floor=fit_single(floor, floor.done), twins=_twins(floor.done), fine_rows=fine, floor_rows=floor,
-    )  # fmt: skip
+        starts=fit_single(fine, starts),
+        seconds=fit_single(fine, seconds),
+        starts_more=fit_single(fine, starts, steady),
+        seconds_more=fit_single(fine, seconds, steady),
+        done=fit_single(fine, fine.done),
+        floor=fit_single(floor, floor.done),
+        twins=_twins(floor.done),
+        fine_rows=fine,
+        floor_rows=floor,
+    )
 
 
 def _rows(
     runs: Runs, samples: list[tuple[int, Floats, Floats, bool]], top: float | None, *, floor: bool
 ) -> Rows | None:
-    parts = []
+    found = []
     for life, t, y, dead in samples:
         if t.size >= 3:
-            parts.append(_life_rows(runs, life, t, y, dead, top if dead else None, floor=floor))
-    parts = [part for part in parts if part is not None]
+            found.append(_life_rows(runs, life, t, y, dead, top if dead else None, floor=floor))
+    parts = [part for part in found if part is not None]
     if not any(part.dead.any() for part in parts) or sum(part.n for part in parts) < MIN_ROWS:
         return None
     return Rows(
-        y=np.concatenate([p.y for p in parts]), starts=np.vstack([p.starts for p in parts]),
-        done=np.vstack([p.done for p in parts]), seconds=np.vstack([p.seconds for p in parts]),
-        age=np.concatenate([p.age for p in parts]), dead=np.concatenate([p.dead for p in parts]), late=np.concatenate([p.late for p in parts]),
+        y=np.concatenate([p.y for p in parts]),
+        starts=np.vstack([p.starts for p in parts]),
+        done=np.vstack([p.done for p in parts]),
+        seconds=np.vstack([p.seconds for p in parts]),
+        age=np.concatenate([p.age for p in parts]),
+        dead=np.concatenate([p.dead for p in parts]),
+        late=np.concatenate([p.late for p in parts]),
         span_s=max(p.span_s for p in parts),
-    )  # fmt: skip
+    )
 
 
 def _life_rows(
@@ -167,10 +179,15 @@ def _life_rows(
     who = runs.who[mine]
     start, end = runs.start[mine], np.where(np.isnan(runs.end[mine]), np.inf, runs.end[mine])
     return Rows(
-        y=np.diff(level), starts=_counts(start, who, runs.n, edges), done=_counts(end, who, runs.n, edges),
-        seconds=_seconds(start, end, who, runs.n, edges), age=(edges[:-1] + edges[1:]) / 2 - begin,
-        dead=np.full(edges.size - 1, dead), late=edges[1:] > -LATE_S, span_s=float(edges[-1] - begin),
-    )  # fmt: skip
+        y=np.diff(level),
+        starts=_counts(start, who, runs.n, edges),
+        done=_counts(end, who, runs.n, edges),
+        seconds=_seconds(start, end, who, runs.n, edges),
+        age=(edges[:-1] + edges[1:]) / 2 - begin,
+        dead=np.full(edges.size - 1, dead),
+        late=edges[1:] > -LATE_S,
+        span_s=float(edges[-1] - begin),
+    )
 
 
 def _edges(begin: float, t: Floats, *, floor: bool) -> Floats | None:
@@ -179,7 +196,7 @@ def _edges(begin: float, t: Floats, *, floor: bool) -> Floats | None:
     wish = max(2 * step, min(span / FLOOR_BINS, MAX_FLOOR_BIN_S)) if floor else max(step, span / FINE_BINS)
     width = max(wish, MIN_BIN_S)
     n = int(span // width)
-    return None if n < 3 else float(t[-1]) - width * np.arange(n, -1, -1)
+    return None if n < 3 else np.asarray(float(t[-1]) - width * np.arange(n, -1, -1), dtype=float)
 
 
 def _floor_level(t: Floats, y: Floats, edges: Floats) -> Floats:
@@ -212,7 +229,7 @@ def _ramp(times: Floats, at: Floats) -> Floats:
     ordered = np.sort(times[np.isfinite(times)])
     passed = np.searchsorted(ordered, at)
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
-    return passed * at - sums[passed]
+    return np.asarray(passed * at - sums[passed])
 
 
 def warm_up(age: Floats, span: float) -> Floats:
@@ -260,7 +277,7 @@ def _twins(done: Floats, limit: float = 0.9) -> dict[int, tuple[int, ...]]:
     busy = np.flatnonzero((done.sum(axis=0) >= 10) & (done.std(axis=0) > 0))
     if busy.size < 2 or done.shape[0] < 8:
         return {}
-    alike = np.corrcoef(done[:, busy], rowvar=False) > limit
+    alike = np.asarray(np.corrcoef(done[:, busy], rowvar=False) > limit)
     np.fill_diagonal(alike, False)
     return {int(busy[i]): tuple(int(j) for j in busy[alike[i]]) for i in range(busy.size) if alike[i].any()}
 

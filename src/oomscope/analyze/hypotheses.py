@@ -87,14 +87,15 @@ def _hypothesis(
     name: str, case: Case, candidate: Candidate, word: Strength, extra: tuple[Point, ...], ledger: Ledger
 ) -> Hypothesis:
     pro, contra = points(case, candidate, ledger)
-    return Hypothesis(
+    made = Hypothesis(
         id=name, pattern=candidate.pattern, status=_status(case, candidate, word), strength=word,
         probability=round(candidate.probability, 4), suspect=suspect_doc(case, candidate),
-        statement=statement(case, candidate), for_=(*pro, *(p for p in extra if p.weight > 0)),
+        statement=statement(case, candidate),
         against=tuple(sorted((*contra, *(p for p in extra if p.weight <= 0)), key=lambda p: (p.weight, p.text))),
         would_settle=SETTLES[candidate.pattern], distinguishing=distinguishing(case, candidate),
         score=_sum(candidate),
     )  # fmt: skip
+    return made.model_copy(update={"for_": (*pro, *(p for p in extra if p.weight > 0))})
 
 
 def _status(case: Case, candidate: Candidate, word: Strength) -> Status:
@@ -134,7 +135,7 @@ def suspect_doc(case: Case, candidate: Candidate) -> Suspect:
 
 
 def collinear(case: Case, candidate: Candidate) -> tuple[str, ...]:
-    """Endpoints whose activity rose and fell with the suspect's (correlation over 0.9): a leak cannot tell them apart."""
+    """Endpoints whose activity rose and fell with the suspect's: the growth of a leak cannot tell them apart."""
     if candidate.pattern != "memory_leak" or case.growth is None or candidate.who is None:
         return ()
     return tuple(case.runs.names[i] for i in case.growth.twins.get(candidate.who, ()))

@@ -260,7 +260,7 @@ def _threads_guess(bundle: Bundle, join: AccessJoin, kill: KillCase) -> int:
             rows.select(at="time", step=pl.lit(-1, dtype=pl.Int64)),
         ]
     ).sort("at", "step")
-    return max(DEFAULT_THREADS, int(steps["step"].cum_sum().max() or 0))  # type: ignore[call-overload]
+    return max(DEFAULT_THREADS, *(int(open_) for open_ in steps["step"].cum_sum()))
 
 
 def access_as_requests(lost: pl.DataFrame, killed_at: datetime, names: EndpointNames) -> pl.DataFrame:
@@ -326,7 +326,7 @@ def _nothing(why: str, fix: str | None) -> InFlight:
 
 
 def _empty_requests() -> pl.DataFrame:
-    extra = {
+    extra: dict[str, pl.DataType | type[pl.DataType]] = {
         "request_row": pl.UInt32, "age_s": pl.Float64, "access_row": pl.Int64,
         "access_time": pl.Datetime("us", "UTC"), "access_status": pl.Int64, "seen_in": pl.String,
     }  # fmt: skip

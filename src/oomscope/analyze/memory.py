@@ -48,7 +48,7 @@ class Memory:
     """The dead container's curve (None: no samples of that instance), others alive with it, and summary numbers.
 
     ``missing_bytes``: limit minus last sample, what must have come in ``blind_s``. ``base_bytes``: level after boot;
-    ``rise_bytes`` since ``rise_from_s``: the last steady climb. ``growth_bytes``: from base to the limit (or last sample).
+    ``rise_bytes`` since ``rise_from_s``: the last steady climb. ``growth_bytes``: from base to the limit.
     ``slope`` bytes/s over the shape window; ``straight``: R2 of a straight line, ``settling``: R2 of a log curve.
     """
 
@@ -96,7 +96,7 @@ def _limit(bundle: Bundle, kill: KillCase) -> int | None:
         return kill.limit_bytes
     mine = bundle.memory.filter(pl.col("pod") == kill.pod_name) if kill.pod_name else bundle.memory
     values = mine["limit_bytes"].drop_nulls()
-    return int(values[-1]) if len(values) and values[-1] else None  # type: ignore[arg-type]
+    return int(values[-1]) if len(values) and values[-1] else None
 
 
 def _curves(table: pl.DataFrame, kill: KillCase) -> list[Curve]:
@@ -194,7 +194,7 @@ def base_level(curve: Curve) -> float:
 
 
 def _last_rise(curve: Curve) -> tuple[float | None, float | None]:
-    """(when it began, bytes) of the last climb: back from the end to the lowest level not undercut by a dip over 10 %."""
+    """(when it began, bytes) of the last climb, followed back from the end while it stays above the usual rate."""
     if curve.y.size < 2:
         return None, None
     span = curve.y.max() - curve.y.min()

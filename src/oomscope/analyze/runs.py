@@ -1,4 +1,4 @@
-"""Requests and jobs as one set of columns: who ran, where, from when to when, how big. Times are seconds after the kill.
+"""Requests and jobs as one set of columns: who ran, where, when, how big. Times are seconds after the kill.
 
 A *run* is one request or one job. Where an application log is missing the load balancer's rows are the runs.
 """
@@ -28,10 +28,21 @@ HORIZON_S = 6 * 3600.0  # runs that ended longer than this before the kill say n
 
 _FINISHED = ("completed", "errored")
 _COLUMNS = {
-    "life": pl.String, "name": pl.String, "job": pl.Boolean, "start": pl.Float64, "end": pl.Float64,
-    "allocs": pl.Float64, "mem": pl.Float64, "received": pl.Float64, "sent": pl.Float64, "status": pl.Int64,
-    "dead": pl.Boolean, "open": pl.Boolean, "request_row": pl.Int64, "access_row": pl.Int64,
-}  # fmt: skip
+    "life": pl.String,
+    "name": pl.String,
+    "job": pl.Boolean,
+    "start": pl.Float64,
+    "end": pl.Float64,
+    "allocs": pl.Float64,
+    "mem": pl.Float64,
+    "received": pl.Float64,
+    "sent": pl.Float64,
+    "status": pl.Int64,
+    "dead": pl.Boolean,
+    "open": pl.Boolean,
+    "request_row": pl.Int64,
+    "access_row": pl.Int64,
+}
 
 
 @dataclass(frozen=True)
@@ -112,10 +123,6 @@ def _shape(table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in _COLUMNS.items())
 
 
-def _dead_life(flight: InFlight, kill: KillCase) -> str | None:
-    return kill.stream
-
-
 def _logged(
     bundle: Bundle, kill: KillCase, flight: InFlight, join: AccessJoin, names: EndpointNames
 ) -> pl.DataFrame:
@@ -133,12 +140,19 @@ def _logged(
     guess = pl.Series("guess", names.names(done["method"], done["path"]), dtype=pl.String)
     return _shape(
         done.with_columns(
-            life=pl.col("stream"), name=pl.col("endpoint").fill_null(guess), job=pl.lit(False),
-            start=seconds_after("started_at", at), end=seconds_after("ended_at", at), allocs="allocations",
-            mem="mem_bytes", received="received_bytes", sent="sent_bytes",
-            dead=_in_dead_process(kill), open=pl.lit(False),
+            life=pl.col("stream"),
+            name=pl.col("endpoint").fill_null(guess),
+            job=pl.lit(False),
+            start=seconds_after("started_at", at),
+            end=seconds_after("ended_at", at),
+            allocs="allocations",
+            mem="mem_bytes",
+            received="received_bytes",
+            sent="sent_bytes",
+            dead=_in_dead_process(kill),
+            open=pl.lit(False),
         )
-    )  # fmt: skip
+    )
 
 
 def _in_dead_process(kill: KillCase) -> pl.Expr:
@@ -154,11 +168,15 @@ def _jobs(bundle: Bundle, kill: KillCase, flight: InFlight) -> pl.DataFrame:
     done = bundle.jobs.filter(pl.col("ended_at").is_not_null() & (pl.col("started_at") <= at))
     return _shape(
         done.with_columns(
-            life=pl.col("stream"), name=pl.col("job_class"), job=pl.lit(True),
-            start=seconds_after("started_at", at), end=seconds_after("ended_at", at),
-            dead=_in_dead_process(kill), open=pl.lit(False),
+            life=pl.col("stream"),
+            name=pl.col("job_class"),
+            job=pl.lit(True),
+            start=seconds_after("started_at", at),
+            end=seconds_after("ended_at", at),
+            dead=_in_dead_process(kill),
+            open=pl.lit(False),
         )
-    )  # fmt: skip
+    )
 
 
 def _open_requests(flight: InFlight, bundle: Bundle) -> pl.DataFrame:
@@ -168,19 +186,28 @@ def _open_requests(flight: InFlight, bundle: Bundle) -> pl.DataFrame:
     rows = flight.requests.join(sizes, on="access_row", how="left", maintain_order="left")
     return _shape(
         rows.with_columns(
-            life=pl.col("stream").fill_null("dead"), name="endpoint", job=pl.lit(False), start=-pl.col("age_s"),
-            received="received_bytes", dead=pl.lit(True), open=pl.lit(True),
+            life=pl.col("stream").fill_null("dead"),
+            name="endpoint",
+            job=pl.lit(False),
+            start=-pl.col("age_s"),
+            received="received_bytes",
+            dead=pl.lit(True),
+            open=pl.lit(True),
         )
-    )  # fmt: skip
+    )
 
 
 def _open_jobs(flight: InFlight) -> pl.DataFrame:
     return _shape(
         flight.jobs.with_columns(
-            life=pl.col("stream").fill_null("dead"), name="job_class", job=pl.lit(True), start=-pl.col("age_s"),
-            dead=pl.lit(True), open=pl.lit(True),
+            life=pl.col("stream").fill_null("dead"),
+            name="job_class",
+            job=pl.lit(True),
+            start=-pl.col("age_s"),
+            dead=pl.lit(True),
+            open=pl.lit(True),
         )
-    )  # fmt: skip
+    )
 
 
 def _from_alb(bundle: Bundle, kill: KillCase, join: AccessJoin, names: EndpointNames) -> pl.DataFrame:
@@ -193,12 +220,20 @@ def _from_alb(bundle: Bundle, kill: KillCase, join: AccessJoin, names: EndpointN
     ours = pl.col("target_ip") == (join.dead_target or "").rpartition(":")[0]
     return _shape(
         rows.with_columns(
-            life=pl.col("target_ip"), name=pl.Series(names.names(rows["method"], rows["path"]), dtype=pl.String),
-            job=pl.lit(False), start=seconds_after("created_at", at), end=seconds_after("time", at),
-            received="received_bytes", sent="sent_bytes", status="elb_status", open=pl.lit(False),
-            dead=(ours & (pl.col("created_at") >= (kill.started_at or at.min.replace(tzinfo=at.tzinfo)))).fill_null(False),
+            life=pl.col("target_ip"),
+            name=pl.Series(names.names(rows["method"], rows["path"]), dtype=pl.String),
+            job=pl.lit(False),
+            start=seconds_after("created_at", at),
+            end=seconds_after("time", at),
+            received="received_bytes",
+            sent="sent_bytes",
+            status="elb_status",
+            open=pl.lit(False),
+            dead=(
+                ours & (pl.col("created_at") >= (kill.started_at or at.min.replace(tzinfo=at.tzinfo)))
+            ).fill_null(False),
         )
-    )  # fmt: skip
+    )
 
 
 def _time(kill: KillCase) -> datetime:
@@ -230,7 +265,16 @@ def _columns(table: pl.DataFrame, source: str) -> Runs:
         lives=tuple(lives),
         who=np.array([code[pair] for pair in pairs], dtype=np.int64),
         life=np.array([life_code[life or "?"] for life in table["life"]], dtype=np.int64),
-        start=floats("start"), end=floats("end"), allocs=floats("allocs"), mem=floats("mem"),
-        received=floats("received"), sent=floats("sent"), status=ints("status"), dead=flags("dead"),
-        open=flags("open"), request_row=ints("request_row"), access_row=ints("access_row"), source=source,
-    )  # fmt: skip
+        start=floats("start"),
+        end=floats("end"),
+        allocs=floats("allocs"),
+        mem=floats("mem"),
+        received=floats("received"),
+        sent=floats("sent"),
+        status=ints("status"),
+        dead=flags("dead"),
+        open=flags("open"),
+        request_row=ints("request_row"),
+        access_row=ints("access_row"),
+        source=source,
+    )

@@ -1,7 +1,7 @@
 """From measurements to log-odds: every pattern for every endpoint, as named terms in nats that simply add up.
 
-Each term is a capped log-likelihood ratio (or a plain yes/no) times one weight of ``data/weights.json``. The memory term is
-relative: the fit of this endpoint against the best fit of any cause, so that what all explain counts for none.
+Each term is a capped log-likelihood ratio (or a plain yes/no) times one weight of ``data/weights.json``. The memory
+term is relative: the fit of this endpoint against all traffic together, so that what all explain counts for none.
 """
 
 from __future__ import annotations
@@ -31,8 +31,12 @@ RUNAWAY_AGE_S, RUNAWAY_RATIO, RUNAWAY_OPEN = 5.0, 5.0, 3
 SAME_OPEN, SAME_SHARE, USUAL_SHARE = 3, 0.7, 0.5
 NO_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
 ENDPOINT_PATTERNS: tuple[Pattern, ...] = (
-    "large_response", "large_payload", "memory_leak", "concurrent_spike", "runaway_request",
-)  # fmt: skip
+    "large_response",
+    "large_payload",
+    "memory_leak",
+    "concurrent_spike",
+    "runaway_request",
+)
 NOBODY_PATTERNS: tuple[Pattern, ...] = ("undersized_limit", "process_growth")
 JOB_FORMS: tuple[Pattern, ...] = ("large_response", "memory_leak", "runaway_request")
 
@@ -46,13 +50,13 @@ class Scores:
 
     def total(self, pattern: Pattern) -> Floats:
         """Sum of the terms of a pattern, per endpoint."""
-        return np.sum(list(self.terms[pattern].values()), axis=0)
+        return np.asarray(np.sum(list(self.terms[pattern].values()), axis=0))
 
 
 def odds_of(surprise: Floats) -> Floats:
     """Largest log-odds a p-value of e^-surprise can lend to an alternative (Sellke, Bayarri and Berger 2001)."""
     safe = np.maximum(surprise, 1.0)
-    return np.maximum(safe - 1.0 - np.log(safe), 0.0)
+    return np.asarray(np.maximum(safe - 1.0 - np.log(safe), 0.0))
 
 
 def score(case: Case, weights: Weights, memory: MemoryGains | None = None) -> Scores:
@@ -91,21 +95,42 @@ def raw_terms(case: Case, weights: Weights, gains: MemoryGains | None = None) ->
     same = _same_input(case)
     terms: dict[Pattern, Terms] = {
         "large_response": {
-            **shared, **_response(case, cap), "alone": _alone(case), "same_input": same, "growth": memory.of("seconds"), "share": _share(case, "seconds")
+            **shared,
+            **_response(case, cap),
+            "alone": _alone(case),
+            "same_input": same,
+            "growth": memory.of("seconds"),
+            "share": _share(case, "seconds"),
         },
-        "large_payload": {**shared, **_payload(case, cap), "growth": memory.of("starts", "seconds"), "share": _share(case, "starts", "seconds")},
+        "large_payload": {
+            **shared,
+            **_payload(case, cap),
+            "growth": memory.of("starts", "seconds"),
+            "share": _share(case, "starts", "seconds"),
+        },
         "memory_leak": {
-            "growth": memory.of("leak"), "share": _share(case, "done", "floor"), "rise": np.full(case.runs.n, _ordinary_rise(case)), "busy": _busy(case)
+            "growth": memory.of("leak"),
+            "share": _share(case, "done", "floor"),
+            "rise": np.full(case.runs.n, _ordinary_rise(case)),
+            "busy": _busy(case),
         },
         "concurrent_spike": {
-            "count": shared["count"], "time": shared["time"], **_arrivals(case, cap),
+            "count": shared["count"],
+            "time": shared["time"],
+            **_arrivals(case, cap),
             "same_input": -same,
-            "growth": memory.of("starts", "seconds"), "share": _share(case, "starts", "seconds"),
+            "growth": memory.of("starts", "seconds"),
+            "share": _share(case, "starts", "seconds"),
         },
         "runaway_request": {
-            "age": shared["age"], "time": shared["time"], **_runaway(case), "same_input": same, "growth": memory.of("seconds"), "share": _share(case, "seconds")
+            "age": shared["age"],
+            "time": shared["time"],
+            **_runaway(case),
+            "same_input": same,
+            "growth": memory.of("seconds"),
+            "share": _share(case, "seconds"),
         },
-    }  # fmt: skip
+    }
     none: dict[Pattern, dict[str, float]] = {
         "undersized_limit": {
             "growth": memory.of_nothing,
@@ -167,7 +192,7 @@ def steady_gain(done: Fit, floor: Fit) -> float:
 
 
 class _Relative:
-    """Gains less the gain of all traffic together: above 0 is better than steady growth. No more than ``cap`` below the best."""
+    """Gains less that of all traffic together (above 0: better than steady growth), ``cap`` below the best at most."""
 
     def __init__(self, gains: MemoryGains, cap: float) -> None:
         self._gains, self._cap = gains, cap
@@ -201,7 +226,7 @@ def _price(gain: float, rows: int) -> float:
 
 
 def _gain(fit: Fit) -> Floats:
-    return np.maximum(fit.ll - 0.5 * np.log(max(fit.rows, 2)), 0.0)
+    return np.asarray(np.maximum(fit.ll - 0.5 * np.log(max(fit.rows, 2)), 0.0))
 
 
 def grown_while_open(case: Case) -> Floats:
@@ -217,7 +242,7 @@ def grown_while_open(case: Case) -> Floats:
     top = memory.base_bytes + memory.growth_bytes
     level = np.interp(-oldest, curve.t, curve.y)
     share = np.clip((top - level) / memory.growth_bytes, 0.0, 1.0)
-    return np.where(oldest > 0, share, np.nan)
+    return np.asarray(np.where(oldest > 0, share, np.nan))
 
 
 def _time_enough(oldest: Floats) -> Floats:
@@ -230,7 +255,7 @@ def _in_time(case: Case) -> Floats:
     share = grown_while_open(case)
     late = -np.clip(0.4 - share, 0.0, 0.4) / 0.4
     absent = np.where(case.transient.open + case.queued > 0, 0.0, -1.0)
-    return np.where(np.isnan(share), absent, late)
+    return np.asarray(np.where(np.isnan(share), absent, late))
 
 
 def _share(case: Case, *names: str) -> Floats:
@@ -238,7 +263,7 @@ def _share(case: Case, *names: str) -> Floats:
     if case.growth is None:
         return np.zeros(case.runs.n)
     share = np.max([getattr(case.growth, name).share for name in names], axis=0)
-    return np.clip(np.log(np.maximum(share, 0.025) / 0.5), -3.0, 0.0)
+    return np.asarray(np.clip(np.log(np.maximum(share, 0.025) / 0.5), -3.0, 0.0))
 
 
 def _ordinary_rise(case: Case) -> float:
@@ -256,9 +281,8 @@ def _tight(case: Case) -> float:
 def _busy(case: Case) -> Floats:
     """ln of the traffic of each endpoint against the usual one: the more runs, the smaller a leak that can kill."""
     runs = np.maximum(case.base.count, 1.0)
-    return np.where(case.runs.is_job, 0.0, 1.0) * np.clip(
-        np.log(runs) - np.log(max(float(np.median(runs)), 1.0)), -2.0, 4.0
-    )
+    more = np.log(runs) - np.log(max(float(np.median(runs)), 1.0))
+    return np.asarray(np.where(case.runs.is_job, 0.0, np.clip(more, -2.0, 4.0)))
 
 
 # ----------------------------------------------------------------------------------------------------- patterns
@@ -282,8 +306,9 @@ def _payload(case: Case, cap: dict[str, float]) -> Terms:
     )
     no_body = np.where(bodiless, -1.5, np.where(known & ~big, -1.0, np.where(known, 0.0, -0.5)))
     return {
-        "received": np.where(big, np.clip(t.received, 0, cap["received"]), 0.0), "no_body": np.where(big, 0.0, no_body)
-    }  # fmt: skip
+        "received": np.where(big, np.clip(t.received, 0, cap["received"]), 0.0),
+        "no_body": np.where(big, 0.0, no_body),
+    }
 
 
 def _arrivals(case: Case, cap: dict[str, float]) -> Terms:

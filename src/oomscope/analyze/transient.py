@@ -1,7 +1,7 @@
 """Evidence from what was in flight: too many, too old, too frequent, too big. All in nats of surprise (-ln p).
 
-Under innocence the open requests of endpoint e are Poisson with mean lambda_e W_e and their ages follow the residual law
-of its durations; count and age are independent, so their surprises add.
+Under innocence the open requests of endpoint e are Poisson with mean lambda_e W_e and their ages follow the residual
+law of its durations; count and age are independent, so their surprises add.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FEW_OWN, MANY_OTHERS = 6, 20
 
 @dataclass(frozen=True)
 class Waiting:
-    """Requests that only the load balancer saw: endpoint index, seconds since their creation, body bytes (NaN unknown)."""
+    """Requests that only the load balancer saw: endpoint, seconds since creation, body bytes (NaN: unknown)."""
 
     who: NDArray[np.int64]
     age: Floats
@@ -40,8 +40,9 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Transient:
-    """Per endpoint: ``open`` at the kill, ``expected``; surprises ``count``, ``age``, ``arrivals``, ``received``, ``sent``,
-    ``allocs``. ``oldest`` seconds (0: none open). ``recent`` starts in the last ``window_s`` against ``recent_expected``.
+    """Per endpoint: ``open`` at the kill, ``expected``; surprises ``count``, ``age``, ``arrivals``, ``received``,
+    ``sent``, ``allocs``. ``oldest`` seconds (0: none open). ``recent`` starts in the last ``window_s`` against
+    ``recent_expected``.
 
     ``request_llr``: per run, log-likelihood ratio "this open request is the bad one"; NaN where not open.
     """
@@ -73,15 +74,26 @@ def score_transient(runs: Runs, base: Baseline, waiting: Waiting) -> Transient:
     sent = np.maximum(sent, _outsized(runs, runs.sent, sent_max))
     allocs, _ = _tail_surprise(runs, runs.allocs)
     return Transient(
-        open=open_, expected=base.expected_open, oldest=oldest, count=_count_surprise(open_, base), age=age,
-        arrivals=arrivals, recent=recent, recent_expected=expected, window_s=window, received=received,
-        received_open=received_open, sent=sent, sent_max=sent_max, allocs=allocs,
+        open=open_,
+        expected=base.expected_open,
+        oldest=oldest,
+        count=_count_surprise(open_, base),
+        age=age,
+        arrivals=arrivals,
+        recent=recent,
+        recent_expected=expected,
+        window_s=window,
+        received=received,
+        received_open=received_open,
+        sent=sent,
+        sent_max=sent_max,
+        allocs=allocs,
         request_llr=_request_llr(runs, base),
-    )  # fmt: skip
+    )
 
 
 def poisson_tail(x: Floats, r: Floats, exposure: float, horizon: Floats) -> Floats:
-    """-ln P(X >= x) when X counts over ``horizon`` and r - 1/2 were seen over ``exposure`` (Gamma-Poisson predictive)."""
+    """-ln P(X >= x) for a count over ``horizon`` when r - 1/2 were seen over ``exposure`` (Gamma-Poisson)."""
     q = horizon / (horizon + max(exposure, 1e-9))
     tail = np.where(x > 0, betainc(np.maximum(x, 1e-9), r, np.clip(q, 1e-12, 1 - 1e-12)), 1.0)
     return -np.log(np.maximum(tail, TINY))
@@ -109,10 +121,10 @@ def residual_tail(age: Floats, mu: Floats, sigma: Floats) -> Floats:
     """P(age of an open request >= age) for lognormal durations: integral of the survival function over the mean."""
     mean = np.exp(mu + sigma**2 / 2)
     z = (mu - np.log(age)) / sigma
-    return np.clip((mean * ndtr(z + sigma) - age * ndtr(z)) / mean, 1e-12, 1.0)
+    return np.asarray(np.clip((mean * ndtr(z + sigma) - age * ndtr(z)) / mean, 1e-12, 1.0))
 
 
-def _arrival_surprise(runs: Runs, base: Baseline, waiting: Floats) -> tuple[Floats, Floats, Floats, float]:
+def _arrival_surprise(runs: Runs, base: Baseline, waiting: Waiting) -> tuple[Floats, Floats, Floats, float]:
     """Starts on the dead pod in the last seconds, against the endpoint's share of all traffic then."""
     window = float(min(ARRIVAL_WINDOW_S, base.guard_s))
     queued = np.bincount(waiting.who[waiting.age < window], minlength=runs.n)
@@ -141,7 +153,7 @@ def _sidak(z: float, n: int) -> float:
 
 
 def _received_surprise(runs: Runs, waiting: Waiting) -> tuple[Floats, Floats]:
-    """Body sizes of open (and waiting) requests against the finished ones of the same endpoint (all, where it has none)."""
+    """Body sizes of open and waiting requests against the finished ones of the endpoint (all, where it has none)."""
     surprise, largest = np.zeros(runs.n), np.full(runs.n, np.nan)
     known = ~np.isnan(runs.received)
     sizes = _sizes(runs.received)
@@ -175,7 +187,7 @@ def _tail_surprise(runs: Runs, values: Floats) -> tuple[Floats, Floats]:
 
 
 def _outsized(runs: Runs, values: Floats, largest: Floats) -> Floats:
-    """An endpoint whose largest size is several times what nearly all of the others stay below, and is not usual for it.
+    """An endpoint whose largest size is several times what nearly all others stay below, and not usual for it.
 
     For endpoints with too short a history, or one full of survived bad runs, to stand out against themselves.
     """

@@ -54,8 +54,11 @@ def _no_one(case: Case, candidate: Candidate, name: str, ledger: Ledger) -> Find
     fit = case.growth.done
     return ledger.add(
         f"memory grew with all traffic together: it accounts for {_percent(fit.total_share)} of the growth",
-        name="growth_with_traffic", value=fit.total_share, unit="share", evidence=memory_refs(case),
-    )  # fmt: skip
+        name="growth_with_traffic",
+        value=fit.total_share,
+        unit="share",
+        evidence=memory_refs(case),
+    )
 
 
 def _percent(share: float) -> str:
@@ -66,10 +69,12 @@ def _count(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Findin
     t = case.transient
     return ledger.add(
         f"{t.open[who]:.0f} in flight at the kill; {_small(t.expected[who])} expected at a random moment",
-        name="open_at_kill", value=float(t.open[who]), unit="requests",
+        name="open_at_kill",
+        value=float(t.open[who]),
+        unit="requests",
         baseline=f"{_small(t.expected[who])} by its rate and duration before ({case.base.count[who]:.0f} starts seen)",
         evidence=open_refs(case, who),
-    )  # fmt: skip
+    )
 
 
 def _small(value: float) -> str:
@@ -83,21 +88,30 @@ def _age(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding 
     usual = float(np.exp(case.base.mu[who]))
     return ledger.add(
         f"the oldest had been running {format_seconds(oldest)}; it usually takes {format_seconds(usual)}",
-        name="oldest_age", value=float(oldest), unit="s", baseline=f"median {format_seconds(usual)}",
+        name="oldest_age",
+        value=float(oldest),
+        unit="s",
+        baseline=f"median {format_seconds(usual)}",
         evidence=open_refs(case, who),
-    )  # fmt: skip
+    )
 
 
 def _time(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
     share = grown_while_open(case)[who]
     if np.isnan(share):
         return ledger.add(
-            "none of its requests was open at the kill", name="grown_while_open", value=0.0, unit="share",
-        )  # fmt: skip
+            "none of its requests was open at the kill",
+            name="grown_while_open",
+            value=0.0,
+            unit="share",
+        )
     return ledger.add(
         f"only {_percent(float(share))} of the memory growth came while its open requests were running",
-        name="grown_while_open", value=float(share), unit="share", evidence=memory_refs(case),
-    )  # fmt: skip
+        name="grown_while_open",
+        value=float(share),
+        unit="share",
+        evidence=memory_refs(case),
+    )
 
 
 def _arrivals(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
@@ -105,9 +119,11 @@ def _arrivals(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Fin
     return ledger.add(
         f"{t.recent[who]:.0f} started in the last {format_seconds(t.window_s)};"
         f" {_small(t.recent_expected[who])} expected by its rate before",
-        name="arrivals", value=float(t.recent[who]), unit="requests",
+        name="arrivals",
+        value=float(t.recent[who]),
+        unit="requests",
         baseline=f"{_small(t.recent_expected[who])} in that time",
-    )  # fmt: skip
+    )
 
 
 def _growth(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
@@ -119,11 +135,13 @@ def _growth(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Findi
     return ledger.add(
         f"memory grew while it was active: {format_bytes(fit.beta[who])} {each} accounts for"
         f" {_percent(float(fit.share[who]))} of the growth",
-        name="growth_share", value=float(fit.share[who]), unit="share",
+        name="growth_share",
+        value=float(fit.share[who]),
+        unit="share",
         baseline=f"all traffic together: {_percent(fit.total_share)}; log-likelihood gain {fit.ll[who]:.1f} over"
         f" {fit.rows} intervals ({unit})",
         evidence=memory_refs(case),
-    )  # fmt: skip
+    )
 
 
 def _best_fit(case: Case, candidate: Candidate, who: int) -> tuple[Fit, str, str]:
@@ -148,9 +166,11 @@ def _sent(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding
     return ledger.add(
         f"its largest finished response was {format_bytes(case.transient.sent_max[who])};"
         f" the median is {format_bytes(float(np.median(sizes)))}",
-        name="largest_response", value=float(case.transient.sent_max[who]), unit="bytes",
+        name="largest_response",
+        value=float(case.transient.sent_max[who]),
+        unit="bytes",
         baseline=f"median {format_bytes(float(np.median(sizes)))} of {sizes.size}",
-    )  # fmt: skip
+    )
 
 
 def _received(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
@@ -162,9 +182,12 @@ def _received(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Fin
     compare = f"; the median of finished ones is {format_bytes(usual)}" if mine.any() else ""
     return ledger.add(
         f"the largest request body in flight was {format_bytes(float(largest))}{compare}",
-        name="body_size", value=float(largest), unit="bytes", evidence=open_refs(case, who),
+        name="body_size",
+        value=float(largest),
+        unit="bytes",
+        evidence=open_refs(case, who),
         baseline=f"median {format_bytes(usual)} of {int(mine.sum())}" if mine.any() else None,
-    )  # fmt: skip
+    )
 
 
 def _allocs(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
@@ -172,15 +195,21 @@ def _allocs(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Findi
     return ledger.add(
         f"one of its finished requests allocated {mine.max():,.0f} objects; the median is {np.median(mine):,.0f}"
         " (a counter of the whole process)",
-        name="allocations", value=float(mine.max()), unit="objects", baseline=f"median {np.median(mine):,.0f}",
-    )  # fmt: skip
+        name="allocations",
+        value=float(mine.max()),
+        unit="objects",
+        baseline=f"median {np.median(mine):,.0f}",
+    )
 
 
 def _few(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
     return ledger.add(
-        f"{case.transient.open[who]:.0f} of them were open together, not one alone", name="open_together",
-        value=float(case.transient.open[who]), unit="requests", evidence=open_refs(case, who),
-    )  # fmt: skip
+        f"{case.transient.open[who]:.0f} of them were open together, not one alone",
+        name="open_together",
+        value=float(case.transient.open[who]),
+        unit="requests",
+        evidence=open_refs(case, who),
+    )
 
 
 def _rise(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
@@ -189,8 +218,11 @@ def _rise(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding
         return None
     return ledger.add(
         f"the last {format_seconds(window)} added {_small(ratio)} times the largest usual rise in such a time",
-        name="last_rise", value=float(ratio), unit="times", evidence=memory_refs(case),
-    )  # fmt: skip
+        name="last_rise",
+        value=float(ratio),
+        unit="times",
+        evidence=memory_refs(case),
+    )
 
 
 def _tight(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
@@ -198,30 +230,55 @@ def _tight(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Findin
     if share is None:
         return None
     return ledger.add(
-        f"memory was at {_percent(share)} of the limit early in the life of the container", name="early_share",
-        value=float(share), unit="share", evidence=memory_refs(case),
-    )  # fmt: skip
+        f"memory was at {_percent(share)} of the limit early in the life of the container",
+        name="early_share",
+        value=float(share),
+        unit="share",
+        evidence=memory_refs(case),
+    )
 
 
 def _same(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
     return ledger.add(
         f"its {case.transient.open[who]:.0f} open requests ask for the same thing, which is rare for it otherwise",
-        name="same_input", value=float(case.transient.open[who]), unit="requests", evidence=open_refs(case, who),
-    )  # fmt: skip
+        name="same_input",
+        value=float(case.transient.open[who]),
+        unit="requests",
+        evidence=open_refs(case, who),
+    )
 
 
 def _busy(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
     runs, usual = float(case.base.count[who]), float(np.median(case.base.count))
     return ledger.add(
-        f"it ran {runs:.0f} times before; the median endpoint {usual:.0f} times", name="runs_before", value=runs,
-        unit="requests", baseline=f"median {usual:.0f}",
-    )  # fmt: skip
+        f"it ran {runs:.0f} times before; the median endpoint {usual:.0f} times",
+        name="runs_before",
+        value=runs,
+        unit="requests",
+        baseline=f"median {usual:.0f}",
+    )
 
 
 SPEAKERS: dict[str, Speaker] = {
-    "count": _count, "age": _age, "time": _time, "arrivals": _arrivals, "growth": _growth, "sent": _sent, "rise": _rise, "tight": _tight, "busy": _busy, "share": _growth, "same_input": _same, "alone": _age, "no_burst": _arrivals, "no_body": _received, "not_long": _age,
-    "received": _received, "allocs": _allocs, "few": _few,
-}  # fmt: skip
+    "count": _count,
+    "age": _age,
+    "time": _time,
+    "arrivals": _arrivals,
+    "growth": _growth,
+    "sent": _sent,
+    "rise": _rise,
+    "tight": _tight,
+    "busy": _busy,
+    "share": _growth,
+    "same_input": _same,
+    "alone": _age,
+    "no_burst": _arrivals,
+    "no_body": _received,
+    "not_long": _age,
+    "received": _received,
+    "allocs": _allocs,
+    "few": _few,
+}
 
 
 # ------------------------------------------------------------------------------------------------------- evidence
@@ -229,7 +286,8 @@ SPEAKERS: dict[str, Speaker] = {
 
 def open_refs(case: Case, who: int, limit: int = 5) -> tuple[EvidenceRef, ...]:
     """Log or ALB rows of the endpoint's open runs, oldest first."""
-    runs, refs = case.runs, []
+    runs = case.runs
+    refs: list[EvidenceRef] = []
     name, is_job = runs.names[who], bool(runs.is_job[who])
     table = case.flight.jobs if is_job else case.flight.requests
     column = "job_class" if is_job else "endpoint"
