@@ -78,12 +78,18 @@ def kill_row(row: fields.Row, style: Style) -> dict[str, str]:
     verdict = fields.text(row, "verdict")
     return {
         "when": style.clock(fields.when(row, "killed_at"), day=True, zone=False),
-        "pod": name(fields.text(row, "pod") or "-"),
+        "pod": _whose(row),
         "what": VERDICTS.get(verdict, name(verdict)),
         "peak": peak_of_limit(row),
         "open": whole(row, "open"),
         "suspect": seen if isinstance(suspect, bool) else "?",
     }
+
+
+def _whose(row: fields.Row) -> str:
+    """The pod, or the container id that the kernel log gave when its pod is not known."""
+    container = fields.text(row, "container_id")
+    return name(fields.text(row, "pod") or (f"container {container[:12]}" if container else "-"))
 
 
 def peak_of_limit(row: fields.Row) -> str:

@@ -63,7 +63,7 @@
   };
   each("button[data-copy]", function (button) {
     button.addEventListener("click", function () {
-      copy(document.getElementById(button.getAttribute("data-copy")).textContent, button);
+      copy(document.getElementById(button.getAttribute("data-copy")).textContent.trim(), button);
     });
   });
 
