@@ -107,7 +107,7 @@ def aws_server(logs: CloudWatchState, athena: AthenaState) -> Iterator[str]:
     handler = type("Handler", (_Handler,), {"logs": Api(logs), "athena": athena})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:

@@ -347,7 +347,7 @@ def cloudwatch_server(state: CloudWatchState) -> Iterator[str]:
     handler = type("Handler", (_Handler,), {"api": Api(state)})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
