@@ -21,14 +21,12 @@ Table = tuple[list[str], list[list[str]]]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, print, write."""
     args = _arguments(argv)
-    tasks: list[Task] = [
-        (p, w, args.first + s, args.k) for w in args.world for p in args.pattern for s in range(args.n)
-    ]
+    tasks = [] if args.load else _tasks(args)
     if args.ablate:
         ablated = [row for rows in run_all(tasks, args.workers, ablate_group) for row in rows]
         sys.stdout.write(measures.plain(*ablation.table(ablated)) + "\n")
         return 0
-    rows: list[Row] = []
+    rows: list[Row] = [row for path in args.load for row in json.loads(path.read_text())["rows"]]
     for done, group in enumerate(run_all(tasks, args.workers), 1):
         rows += group
         sys.stderr.write(f"\r{done}/{len(tasks)} ")
@@ -40,6 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = page(rows, measures.markdown, "### {}")
         args.markdown.write_text(measures.replace_section(args.markdown.read_text(), args.section, text))
     return 0
+
+
+def _tasks(args: argparse.Namespace) -> list[Task]:
+    seeds = range(args.first, args.first + args.n)
+    return [
+        (pattern, world, seed, args.k) for world in args.world for pattern in args.pattern for seed in seeds
+    ]
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -56,6 +61,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--ablate", action="store_true", help="instead, what each term of the score is worth")
     parser.add_argument("--out", type=Path, help="every graded row as JSON")
+    parser.add_argument(
+        "--load", type=Path, nargs="*", default=[], help="tables of earlier --out files, no new run"
+    )
     parser.add_argument("--markdown", type=Path, help="page whose section is replaced")
     parser.add_argument("--section", default="simulation", help="name of that section")
     return parser.parse_args(argv)
