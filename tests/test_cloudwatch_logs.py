@@ -88,7 +88,7 @@ def test_throttling_by_others_is_waited_out() -> None:
     group = Group()
     for i in range(2000):
         group.add("s", MS + i * 300, "y" * 3000)
-    state = CloudWatchState(groups={"g": group}, tps={"FilterLogEvents": 15})
+    state = CloudWatchState(groups={"g": group}, tps={"FilterLogEvents": 4})
     with cloudwatch_server(state) as url:
         assert len(read_all(url, rate=60)) == 2000
     assert state.throttled > 0

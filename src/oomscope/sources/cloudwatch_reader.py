@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from oomscope.sources.aws_common import is_throttle, source_error
 from oomscope.sources.limiter import Limiter
 
 MAX_REPEATS = 3
-MIN_STEAL_MS = 2_000
+MIN_STEAL_MS = 1_000
 MAX_THROTTLES = 20
 
 # Calls a second that AWS grants an account per region; FilterLogEvents, not adjustable.
@@ -40,8 +41,14 @@ class _Slice:
     start: int
     end: int
     position: int = 0
+    pages: int = 0  # with events
     events: list[dict[str, Any]] = field(default_factory=list)
     done: bool = False
+
+    def pages_left(self) -> float:
+        """Expected from the span that a page covered so far; 0 before the first page."""
+        covered = max(1, self.position - self.start)
+        return self.pages * (self.end - self.position) / covered
 
 
 @dataclass
@@ -105,16 +112,30 @@ class _Work:
                 self._drain(piece)
             except SourceError as error:
                 self.failure = self.failure or error
+            piece.done = True
+            piece = self._next()
+
+    def _next(self) -> _Slice | None:
+        """A part of somebody's slice, as soon as it is known how much each still has; None when nothing is worth it."""
+        while self.failure is None:
             with self.lock:
-                piece.done = True
-                piece = self._steal()
+                stolen = self._steal()
+                undecided = any(not s.done and not s.pages for s in self.slices)
+            if stolen is not None or not undecided:
+                return stolen
+            time.sleep(0.02)
+        return None
 
     def _steal(self) -> _Slice | None:
-        """The later half of the slice that has the longest span left."""
-        busy = [s for s in self.slices if not s.done and s.end - s.position >= 2 * MIN_STEAL_MS]
+        """The later half of the slice with the most pages left, if more than two: each part ends in a partial page."""
+        busy = [
+            s
+            for s in self.slices
+            if not s.done and s.pages_left() > 2.0 and s.end - s.position > MIN_STEAL_MS
+        ]
         if not busy:
             return None
-        victim = max(busy, key=lambda s: s.end - s.position)
+        victim = max(busy, key=_Slice.pages_left)
         middle = (victim.position + victim.end) // 2
         stolen = _Slice(middle + 1, victim.end, middle + 1)
         victim.end = middle
@@ -165,6 +186,7 @@ class _Work:
             piece.events += mine
             if found:
                 piece.position = max(piece.position, found[-1]["timestamp"])
+                piece.pages += 1
             self.progress.events += len(mine)
             self.progress.bytes += sum(len(event["message"]) for event in mine)
             too_much = self.progress.bytes > self.reader.max_bytes
