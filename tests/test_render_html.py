@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from oomscope.render import render
+from oomscope.render import FORMATS, Format, render
 from oomscope.render.html import extract_report
 from oomscope.report import Report
 from tests import sample_reports as samples
@@ -141,6 +141,11 @@ def test_hostile_names_are_text() -> None:
     assert "<script>alert" not in html
     assert "4 kB" not in html
     assert max(map(len, re.findall(r"<bdi>(.*?)</bdi>", html, re.S))) < 6000
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_same_report_same_bytes(fmt: Format) -> None:
+    assert render(samples.child_kill(), fmt) == render(samples.child_kill(), fmt)
 
 
 def test_cut_tables_say_so() -> None:

@@ -57,7 +57,7 @@ from oomscope.render.chart_requests import requests_chart
 from oomscope.render.style import Style
 from oomscope.report import Report
 
-_IDS = re.compile(r'(?<= id=")(?=[a-z])|(?<=url\(#)')
+_IDS = re.compile(r'( id="|url\(#)([A-Za-z_]+\d+)')
 _NO_NETWORK: list[str] = []  # base addresses the drawing may load from: none
 
 
@@ -135,9 +135,14 @@ def main_chart(report: Report, frame: Frame, layout: Layout, tz: tzinfo | None =
 
 
 def to_svg(chart: Spec, prefix: str) -> str:
-    """The chart as an SVG element whose ids start with ``prefix``, so that several can share a page."""
+    """The chart as an SVG element.
+
+    Its ids start with ``prefix``, so that several can share a page, and count from 0: Vega counts on from drawing to
+    drawing, but the same report must give the same bytes.
+    """
     svg: str = vl_convert.vegalite_to_svg(chart, allowed_base_urls=_NO_NETWORK)
-    return _IDS.sub(prefix, svg)
+    numbers: dict[str, int] = {}
+    return _IDS.sub(lambda found: f"{found[1]}{prefix}{numbers.setdefault(found[2], len(numbers))}", svg)
 
 
 def chart_png(report: Report, tz: tzinfo | None = None, scale: float = 2.0) -> bytes | None:
