@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import signal
@@ -96,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.connection.close()
         query = {key: values[-1] for key, values in parse_qs(url.query).items()}
         with self.state.lock:
-            answer = self._act(service, url.path, query, json.loads(body) if body else {})
+            answer = self._act(service, url.path, query, body)
         if fault == "did-but-500":
             return self._send(500, {"error": "after the fact"})
         if fault == "did-but-silent":
@@ -106,8 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
             answer = {"ok": True}
         return self._send(200, answer)
 
-    def _act(self, service: str, path: str, query: dict[str, str], body: dict[str, Any]) -> Any:
-        state = self.state
+    def _act(self, service: str, path: str, query: dict[str, str], raw: bytes) -> Any:
+        state, body = self.state, json.loads(raw) if raw else {}
         if service == "hook":
             state.events.append(
                 {
@@ -182,7 +183,28 @@ def demo_cluster() -> KubeState:
     """The incident that ships with the package, as a cluster would tell it."""
     pods = json.loads((DEMO / "pods.json").read_text())["items"]
     events = json.loads((DEMO / "events.json").read_text())["items"]
-    return KubeState(pods=pods, events=events)
+    uids = {pod["metadata"]["name"]: pod["metadata"].get("uid") for pod in pods}
+    for event in events:
+        event["involvedObject"]["uid"] = uids.get(event["involvedObject"]["name"])
+    return KubeState(pods=pods, events=events, logs=_demo_logs(pods))
+
+
+def _demo_logs(pods: list[dict[str, Any]]) -> dict[tuple[str, str, bool], bytes]:
+    """The application log as the kubelet still has it: of the running instance and of the one before."""
+    lines: dict[str, list[str]] = {}
+    for event in json.loads(gzip.decompress((DEMO / "cloudwatch.json.gz").read_bytes()))["events"]:
+        message = json.loads(event["message"])
+        lines.setdefault(message["kubernetes"]["docker_id"], []).append(
+            f"{message['time']} {message['log']}\n"
+        )
+    logs = {}
+    for pod in pods:
+        for status in pod["status"]["containerStatuses"]:
+            before = status["lastState"].get("terminated", {}).get("containerID", "")
+            for previous, container_id in ((False, status["containerID"]), (True, before)):
+                if found := lines.get(container_id.rpartition("/")[2]):
+                    logs[(pod["metadata"]["name"], status["name"], previous)] = "".join(found).encode()
+    return logs
 
 
 def demo_alert() -> dict[str, Any]:

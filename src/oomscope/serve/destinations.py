@@ -119,7 +119,9 @@ class SlackBot:
 
 def _marked(answer: dict[str, Any], mark: str) -> str | None:
     messages = answer.get("messages")
-    for message in messages if isinstance(messages, list) else ():
+    if not isinstance(messages, list):
+        raise Unknown("Slack says ok but shows no messages")
+    for message in messages:
         if not isinstance(message, dict):
             continue
         payload = (message.get("metadata") or {}).get("event_payload") or {}

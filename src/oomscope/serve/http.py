@@ -59,7 +59,7 @@ class Caller:
         self._attempts = Retrying(
             retry=retry_if_exception_type(NotSent),
             stop=stop_after_attempt(2),
-            wait=wait_exponential_jitter(0.2, max=1.0),
+            wait=wait_exponential_jitter(multiplier=0.2, max=1.0),
             reraise=True,
         )
 

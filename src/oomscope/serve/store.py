@@ -100,6 +100,8 @@ def open_store(url: str, *, migrate: bool = True) -> Store:
         ) from error
     store = Store(engine)
     try:
+        if store.sqlite and engine.url.database:
+            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         if migrate:
             _migrate(store)
     except (SQLAlchemyError, OSError) as error:
@@ -118,8 +120,6 @@ def open_store(url: str, *, migrate: bool = True) -> Store:
 def _engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_S}, pool_size=12, max_overflow=8)
         event.listen(engine, "connect", _sqlite_connected)
         event.listen(engine, "begin", _sqlite_begins)
