@@ -178,6 +178,33 @@ def test_siblings_of_a_stateful_set(reader: HttpReader, state: KubeState) -> Non
     assert [p.name for p in found.pods] == ["db-1", "db-0", "db-2"]
 
 
+@pytest.mark.parametrize(
+    ("owner", "path", "end"),
+    [
+        (
+            {"kind": "ReplicaSet", "name": "web-1"},
+            "apis/apps/v1/namespaces/shop/replicasets/web-1",
+            "Deployment",
+        ),
+        ({"kind": "Job", "name": "nightly-29"}, "apis/batch/v1/namespaces/shop/jobs/nightly-29", "CronJob"),
+    ],
+)
+def test_owner_chain(
+    reader: HttpReader, state: KubeState, owner: dict[str, str], path: str, end: str
+) -> None:
+    owned = pod("web-0", labels={}, ownerReferences=[{**owner, "controller": True}])
+    state.pods = [owned]
+    state.owners[path] = {
+        "metadata": {"ownerReferences": [{"kind": end, "name": "nightly", "controller": True}]}
+    }
+    target = Target(namespace="shop", pod="web-0")
+    assert [(p.workload_kind, p.workload) for p in collect(reader, target).pods] == [(end, "nightly")]
+    state.faults["/apis"] = "403"
+    found = collect(reader, target)
+    assert found.pods[0].workload == owner["name"]
+    assert ("kubernetes", "denied") in told(found)
+
+
 def test_workload_target_reads_logs_of_those_that_died_only(reader: HttpReader, state: KubeState) -> None:
     healthy = container(0)
     healthy["lastState"] = {}

@@ -9,7 +9,7 @@ import yaml
 
 from oomscope.config import Cluster
 from oomscope.errors import UsageError
-from oomscope.policy import SOURCES, iam_policy, policy_text, rbac_manifest
+from oomscope.policy import SOURCES, iam_policy, policy_text, rbac_manifest, unsaid
 
 FULL = Cluster.model_validate(
     {
@@ -88,7 +88,17 @@ def test_rbac_asks_for_no_secret_and_no_change() -> None:
     for namespace in (None, "shop"):
         rules = [rule for m in yaml.safe_load_all(rbac_manifest(namespace)) for rule in m.get("rules", ())]
         assert {verb for rule in rules for verb in rule["verbs"]} <= {"get", "list"}
-        assert {r for rule in rules for r in rule["resources"]} == {"pods", "pods/log", "events", "nodes"}
+        assert {resource for rule in rules for resource in rule["resources"]} == {
+            "pods", "pods/log", "events", "nodes", "replicasets", "jobs",
+        }  # fmt: skip
+
+
+def test_what_the_configuration_leaves_open_is_said() -> None:
+    assert unsaid(FULL) == ()
+    notes = unsaid(Cluster.model_validate({"alb": {"table": "t"}}))
+    assert [next(key for key in ("alb.bucket", "alb.output_location", "aws.account") if key in n) for n in notes] == [
+        "alb.bucket", "alb.output_location", "aws.account",
+    ]  # fmt: skip
 
 
 def test_a_plain_prometheus_needs_no_policy() -> None:

@@ -46,6 +46,8 @@ def _permitted(reader: HttpReader, namespace: str | None, version: str) -> list[
             ("list events", lambda: reader.list_events(where, f"involvedObject.name={NOBODY}")),
             ("list node events", lambda: reader.list_events("default", f"involvedObject.name={NOBODY}")),
             ("get nodes", lambda: reader.get_node(NOBODY)),
+            ("get replicasets", lambda: reader.get_owner("ReplicaSet", where, NOBODY)),
+            ("get jobs", lambda: reader.get_owner("Job", where, NOBODY)),
         ),
     )
     scope = f"in {namespace}" if namespace else "in all namespaces"

@@ -54,6 +54,24 @@ def iam_policy(cluster: Cluster, source: str | None = None) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": found}
 
 
+def unsaid(cluster: Cluster) -> tuple[str, ...]:
+    """What the documents cannot name because the configuration does not: one sentence each."""
+    notes = []
+    if cluster.alb.table and not cluster.alb.bucket:
+        notes.append(
+            "Athena reads the log bucket with your rights: set alb.bucket to have s3:GetObject on it included"
+        )
+    if cluster.alb.table and not cluster.alb.output_location:
+        notes.append(
+            "the workgroup's place for results is not known: set alb.output_location to have it included"
+        )
+    if iam_policy(cluster)["Statement"] and not (cluster.aws.account and cluster.aws.region):
+        notes.append(
+            "set aws.account and aws.region: without them the resources are of any account or region"
+        )
+    return tuple(notes)
+
+
 def _allow(sid: str, actions: list[str], resources: list[str]) -> Statement:
     return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
 
@@ -185,6 +203,8 @@ rules:
 - {apiGroups: [""], resources: ["pods"], verbs: ["get", "list"]}
 - {apiGroups: [""], resources: ["pods/log"], verbs: ["get"]}
 - {apiGroups: [""], resources: ["events"], verbs: ["list"]}
+- {apiGroups: ["apps"], resources: ["replicasets"], verbs: ["get"]}
+- {apiGroups: ["batch"], resources: ["jobs"], verbs: ["get"]}
 """
 _SUBJECT = """\
 subjects:

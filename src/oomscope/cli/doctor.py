@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from oomscope.cli import options as opt
 from oomscope.errors import EXIT_UNREADABLE, UsageError
 
 if TYPE_CHECKING:
+    from oomscope.config import Cluster
     from oomscope.doctor import Row
 
 
@@ -50,10 +52,7 @@ def command(
     settings = load(file=config).config
     chosen = settings.chosen(cluster)
     if policy:
-        from oomscope.cli.output import emit
-        from oomscope.policy import policy_text
-
-        emit(policy_text(chosen, source))
+        _print_policy(chosen, source, quiet=quiet)
         return
     if source is not None:
         raise UsageError(f"what is {source!r}?", fix=f"oomscope doctor --policy {source}", slug="usage")
@@ -67,6 +66,16 @@ def command(
     _show(rows, fmt, color)
     if any(row.status in doctor.UNREADABLE for row in rows):
         raise typer.Exit(EXIT_UNREADABLE)
+
+
+def _print_policy(cluster: Cluster, source: str | None, *, quiet: bool) -> None:
+    from oomscope.cli.output import emit
+    from oomscope.policy import policy_text, unsaid
+
+    emit(policy_text(cluster, source))
+    if not quiet and source != "kubernetes":
+        for note in unsaid(cluster):
+            print(f"note: {note}", file=sys.stderr)
 
 
 def _show(rows: list[Row], fmt: str, color: str) -> None:

@@ -22,11 +22,9 @@ MAX_OBJECT_BYTES = 64 * 1024 * 1024
 MAX_SECONDS = 60.0  # for one answer
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
+# Owners that have an owner of their own; the others are the end of the chain.
 _OWNERS = {
     "ReplicaSet": "apis/apps/v1/namespaces/{ns}/replicasets/{name}",
-    "Deployment": "apis/apps/v1/namespaces/{ns}/deployments/{name}",
-    "StatefulSet": "apis/apps/v1/namespaces/{ns}/statefulsets/{name}",
-    "DaemonSet": "apis/apps/v1/namespaces/{ns}/daemonsets/{name}",
     "Job": "apis/batch/v1/namespaces/{ns}/jobs/{name}",
 }
 
@@ -47,7 +45,7 @@ class ClusterReader(Protocol):
         """One Node."""
 
     def get_owner(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
-        """The object an ownerReference points at."""
+        """The ReplicaSet or Job an ownerReference points at."""
 
     def pod_log(self, namespace: str, pod: str, container: str | None, *, previous: bool) -> Iterator[bytes]:
         """The whole log with timestamps, in chunks, oldest first."""

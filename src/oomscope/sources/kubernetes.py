@@ -1,13 +1,13 @@
 """The Kubernetes source: pod, siblings, node, events, and the log of the dead instance while it is still there.
 
-Needs, read-only: get/list pods, list events, get pods/log, and (optional) get nodes. Secrets, environment values and
-annotations are never kept.
+Needs, read-only: get/list pods, list events, get pods/log, and (optional) get nodes, replicasets and jobs. Secrets,
+environment values and annotations are never kept.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ class KubernetesSource:
         namespace = target.namespace or self.namespace
         ctx.progress("kubernetes: pods")
         pods = self._pods(target, namespace, tries)
-        facts = [fact for pod in pods if (fact := kube.pod_facts(pod)) is not None]
+        facts = self._owned([fact for pod in pods if (fact := kube.pod_facts(pod)) is not None], tries)
         victims = [fact for fact in facts if _wanted(fact, target)][:MAX_VICTIMS]
         ctx.progress("kubernetes: events")
         events = self._events_of_pods(victims, target, namespace, tries)
@@ -110,6 +110,23 @@ class KubernetesSource:
             others = [other for other in others if _of_workload(other, workload)]
         return others[:MAX_SIBLINGS]
 
+    def _owned(self, facts: Sequence[PodFacts], tries: Attempts) -> list[PodFacts]:
+        """The facts with the end of each owner chain: a Job's CronJob, and a Deployment that labels do not tell."""
+        ends: dict[tuple[str, str, str], tuple[str, str] | None] = {}
+        found = []
+        for fact in facts:
+            kind, name, namespace = fact.workload_kind, fact.workload, fact.namespace
+            if kind not in ("ReplicaSet", "Job") or not name or not namespace:
+                found.append(fact)
+                continue
+            key = (kind, namespace, name)
+            if key not in ends:
+                owner = tries.run(f"owner of {fact.name}", partial(self.reader.get_owner, *key))
+                ends[key] = _controller(owner or {})
+            end = ends[key]
+            found.append(replace(fact, workload_kind=end[0], workload=end[1]) if end else fact)
+        return found
+
     def _events_of_pods(
         self, victims: Sequence[PodFacts], target: Target, namespace: str | None, tries: Attempts
     ) -> list[Any]:
@@ -154,6 +171,16 @@ def _subject(target: Target) -> str:
 def _meta(pod: dict[str, Any]) -> dict[str, Any]:
     found = pod.get("metadata")
     return found if isinstance(found, dict) else {}
+
+
+def _controller(owner: dict[str, Any]) -> tuple[str, str] | None:
+    """Kind and name of what manages an object."""
+    references = _meta(owner).get("ownerReferences")
+    for reference in references if isinstance(references, list) else []:
+        if isinstance(reference, dict) and reference.get("controller") is True:
+            kind, name = reference.get("kind"), reference.get("name")
+            return (kind[:300], name[:300]) if isinstance(kind, str) and isinstance(name, str) else None
+    return None
 
 
 def _of_workload(pod: dict[str, Any], workload: str | None) -> bool:
