@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oomscope.analyze.memory import Curve, Memory
+from oomscope.analyze.memory import LATE_S, Curve, Memory
 from oomscope.analyze.runs import Runs
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 MIN_BIN_S, MAX_FLOOR_BIN_S = 2.0, 60.0
 FINE_BINS, FLOOR_BINS = 150, 24
 MIN_ROWS = 5
-LATE_S = 240.0  # a fault in flight at the kill did its work in these last seconds
 WARM_FAST, WARM_SLOW = (1 / 15, 3.0, 300.0), (1 / 4, 10.0, 900.0)  # share of the life, bounds in seconds
 WINSOR = 4.0
 

@@ -2,7 +2,7 @@
 
 strong        P >= 0.90, two independent kinds of evidence for it (2 nats or more each), nothing serious against it
 moderate      P >= 0.60, one kind of evidence of 3 nats or more
-weak          P >= 0.25
+weak          P >= 0.25 and some evidence (1 nat of any kind)
 inconclusive  less than that
 
 A limit too small and growth with all traffic are untested without memory samples, and come after what was tested.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from oomscope.report import Status, Strength, Verdict
 
 STRONG_P, MODERATE_P, WEAK_P = 0.90, 0.60, 0.25
-STRONG_KIND, MODERATE_KIND, SERIOUS = 2.0, 3.0, -2.0
+STRONG_KIND, MODERATE_KIND, WEAK_KIND, SERIOUS = 2.0, 3.0, 1.0, -2.0
 KINDS = {
     "in flight": ("count", "age"),
     "memory": ("growth",),
@@ -48,7 +48,7 @@ def strength_of(candidate: Candidate, verdict: Verdict, refuted: float = 0.0) ->
         word: Strength = "strong"
     elif candidate.probability >= MODERATE_P and kinds[0] >= MODERATE_KIND:
         word = "moderate"
-    elif candidate.probability >= WEAK_P:
+    elif candidate.probability >= WEAK_P and kinds[0] >= WEAK_KIND:
         word = "weak"
     else:
         word = "inconclusive"

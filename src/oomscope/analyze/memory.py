@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 METRICS = ("working_set_bytes", "rss_bytes", "usage_bytes")
 SHAPE_WINDOW_S = 900.0
+LATE_S = 240.0  # a fault in flight at the kill did its work in these last seconds
+LONG_LIVES = 3.0
 MIN_POINTS = 3
 
 
@@ -71,6 +73,9 @@ class Memory:
         None  # the final rise over ``rise_window_s`` against the largest usual one (a ratio)
     )
     rise_window_s: float | None = None
+    late_rise: float | None = (
+        None  # the same for the last minutes (``LATE_S``), where the life was long enough to tell
+    )
     early_share: float | None = (
         None  # level (95th percentile) in the first half of the life, once booted, of the limit
     )
@@ -175,6 +180,7 @@ def _measured(dead: Curve, others: tuple[Curve, ...], limit: int | None) -> Memo
         rise_bytes=rise, rise_from_s=rise_from, slope=slope, straight=straight, settling=settling,
         late_share=_late_share(dead, top, growth), jump_bytes=float(np.diff(dead.y)[-3:].max(initial=0.0)),
         last_rise=ratio, rise_window_s=window, early_share=_early_share(dead, limit),
+        late_rise=_late_rise(dead, others, top),
     )  # fmt: skip
 
 
@@ -263,6 +269,17 @@ def _final_rise(dead: Curve, others: tuple[Curve, ...], top: float) -> tuple[flo
     final = top - float(np.interp(-window, dead.t, dead.y))
     usual = max(float(np.quantile(rises, 0.99)), NOISE_SHARE * top)
     return window, max(final, 0.0) / usual
+
+
+def _late_rise(dead: Curve, others: tuple[Curve, ...], top: float) -> float | None:
+    """Rise over the last minutes against the largest usual rise in as many, all before them."""
+    if -float(dead.t[0]) < LONG_LIVES * LATE_S:
+        return None
+    rises = np.concatenate([_rises(curve, LATE_S, -LATE_S) for curve in (dead, *others)])
+    if rises.size < MIN_POINTS:
+        return None
+    final = top - float(np.interp(-LATE_S, dead.t, dead.y))
+    return max(final, 0.0) / max(float(np.quantile(rises, 0.99)), NOISE_SHARE * top)
 
 
 def _rises(curve: Curve, window: float, until: float) -> Floats:

@@ -40,7 +40,7 @@ def _row(
     pro, contra = ((), ()) if who is None else points(case, _as_candidate(scores, pattern, who), ledger)
     general = _general(case, pattern)
     status = "supported" if share >= SUPPORTED_FROM else "weak" if share >= WEAK_FROM else "ruled_out"
-    if status == "ruled_out" and not _testable(case, pattern):
+    if not _testable(case, pattern):
         status = "untested"
     name = "no endpoint" if who is None else case.runs.names[who]
     return {

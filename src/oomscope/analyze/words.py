@@ -9,6 +9,7 @@ import numpy as np
 
 from oomscope.analyze.growth import Fit
 from oomscope.analyze.ledger import Ledger, shorten, tidy
+from oomscope.analyze.memory import LATE_S
 from oomscope.analyze.scores import grown_while_open
 from oomscope.report import EvidenceRef, Finding, Point
 from oomscope.units import format_bytes, format_seconds, iso
@@ -225,6 +226,19 @@ def _rise(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding
     )
 
 
+def _sudden(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
+    ratio = case.memory.late_rise
+    if ratio is None:
+        return None
+    return ledger.add(
+        f"the last {format_seconds(LATE_S)} added {_small(ratio)} times the largest usual rise in such a time",
+        name="late_rise",
+        value=float(ratio),
+        unit="times",
+        evidence=memory_refs(case),
+    )
+
+
 def _tight(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
     share = case.memory.early_share
     if share is None:
@@ -268,6 +282,7 @@ SPEAKERS: dict[str, Speaker] = {
     "sent": _sent,
     "rise": _rise,
     "tight": _tight,
+    "sudden": _sudden,
     "busy": _busy,
     "share": _growth,
     "same_input": _same,
