@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
-
-import polars as pl
 
 from oomscope.analyze import contrast
 from oomscope.analyze.judge import status_of, untested
 from oomscope.analyze.ledger import Ledger
+from oomscope.analyze.split import split_requests
 from oomscope.analyze.words import points
 from oomscope.report import Distinguishing, Hypothesis, Pattern, Point, Status, Strength, Suspect
 from oomscope.units import format_bytes, format_seconds
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 MAX_HYPOTHESES, MIN_HYPOTHESES = 8, 3
 SHOWN_FROM = 0.01
-BAD_SHARE_OF_AGE = 3.0
 
 SAYS: dict[Pattern, str] = {
     "large_response": "{who} built a response too large for the memory left",
@@ -181,19 +178,3 @@ def distinguishing(case: Case, candidate: Candidate) -> tuple[Distinguishing, ..
         return ()
     bad, ordinary = split_requests(case, candidate.who)
     return contrast.distinguish(bad, ordinary) if not bad.is_empty() else ()
-
-
-def split_requests(case: Case, who: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(bad, ordinary) requests of an endpoint: open at the kill or unusually long or large, and the rest."""
-    runs = case.runs
-    name = runs.names[who]
-    flight = case.flight.requests.filter(pl.col("endpoint") == name)
-    mine = (runs.who == who) & ~runs.open & (runs.request_row >= 0)
-    usual, spread = float(case.base.mu[who]), float(case.base.sigma[who])
-    long = mine & (runs.duration > 1.0) & (runs.duration > BAD_SHARE_OF_AGE * math.exp(usual + spread))
-    indexed = case.bundle.requests.with_row_index("request_row")
-    bad_rows = [int(i) for i in runs.request_row[long]]
-    ordinary_rows = [int(i) for i in runs.request_row[mine & ~long]]
-    survived = indexed.filter(pl.col("request_row").is_in(bad_rows))
-    bad = pl.concat([flight, survived], how="diagonal_relaxed")
-    return bad, indexed.filter(pl.col("request_row").is_in(ordinary_rows))
