@@ -50,13 +50,13 @@ def _with_sizes(rows: pl.DataFrame, case: Case) -> pl.DataFrame:
     sizes = case.bundle.accesses.with_row_index("access_row").select(
         pl.col("access_row").cast(pl.Int64), "received_bytes", "user_agent"
     )
-    joined: pl.DataFrame = rows.join(sizes, on="access_row", how="left", maintain_order="left")
-    return joined
+    return rows.join(sizes, on="access_row", how="left", maintain_order="left")
 
 
 def _access_rows(case: Case, places: NDArray[np.int64]) -> pl.DataFrame:
     columns = ["method", "path", "query", "client", "user_agent", "received_bytes"]
     elapsed = (pl.col("time") - pl.col("created_at")).dt.total_microseconds() / 1e3
-    return case.bundle.accesses[places.tolist()].select(
+    picked: pl.DataFrame = case.bundle.accesses[places.tolist()]
+    return picked.select(
         *columns, started_at="created_at", ended_at="time", duration_ms=elapsed
     )
