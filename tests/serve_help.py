@@ -114,7 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
                 {
                     **body,
                     "_key": self.headers["Idempotency-Key"],
-                    "_mac": self.headers["X-Oomscope-Signature"],
+                    "_signed": (self.headers["X-Oomscope-Timestamp"], self.headers["X-Oomscope-Signature"]),
+                    "_raw": raw,
                 }
             )
             return {}

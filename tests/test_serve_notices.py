@@ -79,6 +79,7 @@ def send(runtime: Any, *names: str, seconds: float = 20.0) -> None:
     open_now = {name: open_destination(name, runtime.settings, caller) for name in names or NAMES}
     end = time.monotonic() + seconds
     while time.monotonic() < end:
+        time.sleep(0.02)
         with runtime.store.write() as c:  # no waiting in tests
             c.execute(sa.update(tasks).values(due_at=datetime.now(UTC) - timedelta(seconds=1)))
         task = lease(runtime.store, tuple(f"notify_{name}" for name in open_now), "test", 30)

@@ -27,7 +27,9 @@ class Notice:
 
 
 class Destination(Protocol):
-    """A place to tell people. All methods raise ``http.CallFailed``."""
+    """A place to tell people. All methods raise ``http.CallFailed``. ``searchable``: what was created can be found."""
+
+    searchable: bool
 
     def create(self, notice: Notice) -> str:
         """Show it and return the destination's id of it."""
@@ -42,6 +44,7 @@ class Destination(Protocol):
 class SlackBot:
     """``chat.postMessage`` and ``chat.update``. Found again by message metadata (needs ``channels:history``)."""
 
+    searchable = True
     PAGES = 10
     GONE = ("message_not_found", "cant_update_message", "thread_not_found")
 
@@ -74,7 +77,7 @@ class SlackBot:
         method = "conversations.replies" if notice.head else "conversations.history"
         params = {
             "channel": self._channel,
-            "oldest": f"{since.timestamp() - 60:.6f}",
+            "oldest": f"{since.timestamp():.6f}",
             "limit": "200",
             "include_all_metadata": "true",
             **({"ts": notice.head} if notice.head else {}),
@@ -133,6 +136,8 @@ def _marked(answer: dict[str, Any], mark: str) -> str | None:
 class SlackWebhook:
     """An incoming webhook: it can only post, so one message a kill, when all is known."""
 
+    searchable = False
+
     def __init__(self, caller: Caller, url: str) -> None:
         self._caller, self._url = caller, url
 
@@ -152,6 +157,8 @@ class SlackWebhook:
 
 class GrafanaAnnotations:
     """``POST /api/annotations``, then ``PATCH`` by id; found again by its own tag."""
+
+    searchable = True
 
     def __init__(self, caller: Caller, url: str, token: str | None) -> None:
         self._caller, self._url = caller, url.rstrip("/")
@@ -206,6 +213,8 @@ class GrafanaAnnotations:
 
 class OwnWebhook:
     """A JSON POST a stage. Signed; may come twice, then with the same ``Idempotency-Key``."""
+
+    searchable = False
 
     def __init__(self, caller: Caller, url: str, secret: bytes | None) -> None:
         self._caller, self._url, self._secret = caller, url, secret

@@ -34,6 +34,10 @@ class Unknown(CallFailed):
     """The request went out and no usable answer came back."""
 
 
+class Settling(CallFailed):
+    """An earlier attempt may still come through on the other side: nothing to do but wait."""
+
+
 class Refused(CallFailed):
     """The other side answered that it did not do it."""
 

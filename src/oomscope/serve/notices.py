@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row
 
 from oomscope.serve import queue
 from oomscope.serve.destinations import Destination, Notice, configured
-from oomscope.serve.http import CallFailed, NotSent, Refused
+from oomscope.serve.http import CallFailed, NotSent, Refused, Settling
 from oomscope.serve.queue import Request, Task
 from oomscope.serve.runtime import Runtime
 from oomscope.serve.schema import kills, messages, threads
@@ -27,6 +27,8 @@ from oomscope.serve.store import Store
 log = logging.getLogger(__name__)
 REPLIES = 20  # kills of a thread that get a message of their own; more are only counted in its head
 NOTIFY_PRIORITY = 3
+SETTLE = 3  # timeouts to wait before a message that is not found counts as not created
+SEARCH_BACK = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ def deliver(runtime: Runtime, task: Task, name: str, destination: Destination) -
         breaker.worked()
     except CallFailed as error:
         log.warning("%s: %s", name, error)
-        breaker.failed(error.retry_after_s)
+        if not isinstance(error, Settling):
+            breaker.failed(error.retry_after_s)
         _put_off(runtime, task, name, thread_id, error)
         return
     with runtime.store.write() as connection:
@@ -135,9 +138,10 @@ def _send(runtime: Runtime, task: Task, message_id: int, destination: Destinatio
     notice = Notice(mark, body, message.wanted, head)
     if message.ref:
         return _sent(runtime, task, message, destination.change(message.ref, notice))
-    found = destination.find(notice, message.trying_since) if message.trying_since else None
-    if found:
-        return _sent(runtime, task, message, destination.change(found, notice))
+    if message.trying_since and destination.searchable:
+        if found := destination.find(notice, message.trying_since - SEARCH_BACK):
+            return _sent(runtime, task, message, destination.change(found, notice))
+        _let_settle(runtime, message.trying_since)
     _trying(runtime, task, message)
     try:
         ref = destination.create(notice)
@@ -145,6 +149,15 @@ def _send(runtime: Runtime, task: Task, message_id: int, destination: Destinatio
         _not_created(runtime, task, message)
         raise
     return _sent(runtime, task, message, ref)
+
+
+def _let_settle(runtime: Runtime, tried_at: datetime) -> None:
+    """A request we gave up waiting for may still be carried out: only later does not finding it mean anything."""
+    settled = tried_at + timedelta(seconds=SETTLE * runtime.settings.serve.http_timeout_s)
+    with runtime.store.read() as connection:
+        left = (settled - runtime.store.now(connection)).total_seconds()
+    if left > 0:
+        raise Settling("waiting whether the attempt before came through", left)
 
 
 def _mark(connection: Connection, message: Row[Any]) -> str:

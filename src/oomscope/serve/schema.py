@@ -156,7 +156,7 @@ messages = Table(
     Column("wanted", Integer, nullable=False, server_default="0"),
     Column("sent", Integer, nullable=False, server_default="0"),
     Column("ref", String(256)),
-    Column("trying_since", Utc),  # a first delivery was begun and its outcome is not known
+    Column("trying_since", Utc),  # creating it was begun then, and the outcome is not known
     Column("wanted_since", Utc),
     Column("sent_at", Utc),
     Column("problem", Text),
