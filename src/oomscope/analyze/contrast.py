@@ -43,7 +43,9 @@ NOVEL = 0.05  # a new value says something where fewer ordinary requests than th
 
 Form = Literal["value", "present", "absent", "at_least"]
 _FORM_RANK: dict[Form, int] = {"value": 0, "present": 1, "at_least": 2, "absent": 3}
-_KIND_RANK = {"param": 0, "path_id": 1, "body_size": 2, "format": 3, "user_agent": 4, "client": 5}
+# An outsized body explains most; that some hidden value was there explains least of what a request says.
+_KIND_RANK = {"body_size": 0, "param": 1, "path_id": 2, "format": 4, "user_agent": 5, "client": 6}
+_HIDDEN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,10 @@ def _threshold_traits(
     numbers = sorted(n for value in bad if (n := _number(value)) is not None)
     if len(numbers) < max(2, MIN_SHARE * len(known)):
         return
+    largest = max((n for value in good if (n := _number(value)) is not None), default=0.0)
     for cut in sorted({numbers[0], numbers[len(numbers) // 4]}):
+        if feature.kind == "body_size" and cut < OUTSIZED * largest:
+            continue  # a few bytes more are no explanation
         hits = _at_least(bad, cut)
         yield _Trait(feature, "at_least", f"{cut:g}" if cut < 1e6 else str(int(cut)), hits, known,
                      _at_least(good, cut), base, 4)  # fmt: skip
@@ -197,9 +202,10 @@ def _preference(trait: _Trait) -> tuple[object, ...]:
 
 
 def _plainness(trait: _Trait) -> tuple[object, ...]:
-    name = trait.feature.name
-    rank = (_KIND_RANK[trait.feature.kind], _FORM_RANK[trait.form])
-    return (*rank, name.count("."), len(name), name, trait.value or "")
+    name, kind = trait.feature.name, _KIND_RANK[trait.feature.kind]
+    if trait.feature.kind == "param" and (trait.value or "")[:1] in ("<", "["):
+        kind = _HIDDEN
+    return (kind, _FORM_RANK[trait.form], name.count("."), len(name), name, trait.value or "")
 
 
 def _adds(trait: _Trait, earlier: _Trait) -> bool:
