@@ -24,6 +24,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("doctor", "oomscope.cli.doctor", "Set up"),
     ("config", "oomscope.cli.config", "Set up"),
     ("serve", "oomscope.cli.serve", "Serve"),
+    ("mcp", "oomscope.cli.mcp", "Serve"),
 )
 
 HELP = """Tells you which request killed your Rails pod.
