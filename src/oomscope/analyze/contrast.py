@@ -168,7 +168,7 @@ def _threshold_traits(
             continue  # a few bytes more are no explanation
         hits = _at_least(bad, cut)
         yield _Trait(feature, "at_least", f"{cut:g}" if cut < 1e6 else str(int(cut)), hits, known,
-                     _at_least(good, cut), base, 4)  # fmt: skip
+                     _at_least(good, cut), base, 2)  # fmt: skip
 
 
 def _at_least(values: Sequence[Value], cut: float) -> frozenset[int]:
