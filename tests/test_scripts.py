@@ -21,6 +21,7 @@ from oomscope.workflow.files import log_input
 from oomscope.workflow.incomplete import MONITORING, Options, find_incomplete, rhythm
 from tests.fakes.aws import AthenaState, aws_server
 from tests.fakes.cloudwatch import CloudWatchState
+from tests.fakes.kube import KubeState, kube_server, kubeconfig
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 POD, DEAD = "web-7c9d5b7c6f-x2x9k", "d" * 64
@@ -469,6 +470,20 @@ def test_a_zone_moves_the_minutes(here: Path, capsys: pytest.CaptureFixture[str]
     assert run(["logs", *seoul, "--tz", "Asia/Seoul"]) == 0
     assert "is taken as UTC" not in capsys.readouterr().err
     assert run(["logs", *seoul]) == 4  # nothing was logged at that hour of UTC
+
+
+def test_a_known_node_saves_the_scan(here: Path, logs: CloudWatchState) -> None:
+    pod = {
+        "kind": "Pod", "metadata": {"name": POD, "namespace": "shop"},
+        "spec": {"nodeName": "ip-10-0-1-23.ec2.internal", "containers": [{"name": "rails"}]},
+    }  # fmt: skip
+    with kube_server(KubeState(pods=[pod])) as url:
+        path = here / "oomscope.toml"
+        path.write_text(
+            f'{path.read_text()}[clusters.prod.kubernetes]\nkubeconfig = "{kubeconfig(here, url)}"\n'
+        )
+        assert run(["logs", *FETCH]) == 0
+    assert "StartQuery" not in {call[1] for call in logs.calls}
 
 
 @pytest.mark.parametrize("pod", ['x" | fields @message', "../x", "a b", 'x"} or {'])

@@ -12,6 +12,8 @@ from oomscope.kills import Remembered, kind_of
 from oomscope.units import from_epoch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from oomscope.config import Cluster
     from oomscope.facts import SeriesPoint, Window
     from oomscope.sources.interface import Context
@@ -31,7 +33,7 @@ def from_prometheus(
     cluster: Cluster, window: Window, namespace: str | None, ctx: Context
 ) -> list[Remembered]:
     """Terminations with reason OOMKilled by their own timestamp, and rises of the OOM counter without one."""
-    from oomscope.sources.prometheus import PrometheusSource, ask_steps, selector_of
+    from oomscope.sources.prometheus import PrometheusSource, ask_steps
     from oomscope.sources.prometheus_http import open_client
 
     settings = cluster.prometheus
@@ -42,16 +44,7 @@ def from_prometheus(
     if settings.kind == "cloudwatch":
         raise SourceError("off", "kube-state-metrics are not in CloudWatch", fix="see the performance log")
 
-    def chosen(metric: str, *terms: tuple[str, str, str]) -> str:
-        return selector_of(metric, namespace, settings.labels, terms)
-
-    killed = f"({chosen(_KSM + '_reason', ('reason', '=', 'OOMKilled'))} == 1)"
-    risen = chosen("container_oom_events_total", ("container", "!=", ""))
-    texts = {
-        "last_terminated_timestamp": f"{chosen(_KSM + '_timestamp')} {_JOIN} {killed}",
-        "last_terminated_exitcode": f"{chosen(_KSM + '_exitcode')} {_JOIN} {killed}",
-        "oom_events": f"increase({risen}[{4 * STEP_S}s]) > 0",
-    }
+    texts = _texts(namespace, settings.labels)
     points: dict[str, list[SeriesPoint]] = {}
     with open_client(source, ctx.seconds_left()) as client:
         for metric, text in texts.items():
@@ -64,6 +57,22 @@ def from_prometheus(
             points[metric] = list(series.parse_prometheus(answer, metric=name).points)
     deaths = _deaths(points["last_terminated_timestamp"], points["last_terminated_exitcode"])
     return [*deaths, *_children(points["oom_events"], deaths)]
+
+
+def _texts(namespace: str | None, labels: Mapping[str, str]) -> dict[str, str]:
+    """What is asked, by the short name of what is answered."""
+    from oomscope.sources.prometheus import selector_of
+
+    def chosen(metric: str, *terms: tuple[str, str, str]) -> str:
+        return selector_of(metric, namespace, labels, terms)
+
+    killed = f"({chosen(_KSM + '_reason', ('reason', '=', 'OOMKilled'))} == 1)"
+    risen = chosen("container_oom_events_total", ("container", "!=", ""))
+    return {
+        "last_terminated_timestamp": f"{chosen(_KSM + '_timestamp')} {_JOIN} {killed}",
+        "last_terminated_exitcode": f"{chosen(_KSM + '_exitcode')} {_JOIN} {killed}",
+        "oom_events": f"increase({risen}[{4 * STEP_S}s]) > 0",
+    }
 
 
 def _who(point: SeriesPoint) -> Who | None:

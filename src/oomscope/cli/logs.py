@@ -14,6 +14,8 @@ from oomscope.cli import options as opt
 from oomscope.errors import UnreadableError, UsageError
 
 if TYPE_CHECKING:
+    from oomscope.config import Cluster
+    from oomscope.facts import PodFacts, Target
     from oomscope.sources.cloudwatch_logs import CloudWatchLogsSource
     from oomscope.sources.interface import Fragment
 
@@ -52,9 +54,9 @@ def command(
     from oomscope.sources.interface import Context
 
     at = oom_moment(oom_time, targets.parse_zone(tz), quiet=quiet)
-    source, deadline = _source(config, cluster, log_group, targets.parse_size(max_scan, "--max-scan"))
-    window = Window(at - timedelta(minutes=minutes_before), at + AFTER)
     target = Target(namespace=namespace, pod=pod_name, container=container, at=at)
+    source, deadline = _source(config, cluster, log_group, targets.parse_size(max_scan, "--max-scan"), target)
+    window = Window(at - timedelta(minutes=minutes_before), at + AFTER)
     with progress(quiet=quiet) as tell:
         ctx = Context(deadline=time.monotonic() + deadline, progress=tell)
         found = source.collect(target, window, ctx)
@@ -79,7 +81,7 @@ def oom_moment(text: str, zone: tzinfo | None, *, quiet: bool) -> datetime:
 
 
 def _source(
-    config: Path | None, cluster: str | None, log_group: str | None, max_scan: int | None
+    config: Path | None, cluster: str | None, log_group: str | None, max_scan: int | None, target: Target
 ) -> tuple[CloudWatchLogsSource, float]:
     from oomscope.config import load
     from oomscope.sources.aws_common import AwsAccess
@@ -96,12 +98,30 @@ def _source(
         AwsAccess(aws.region, aws.profile, aws.account, aws.endpoint_url),
         eks_cluster=None if log_group else logs.eks_cluster,
         application_group=log_group or logs.application_group,
+        pods=known_pods(chosen, target),
         rate=logs.requests_per_second,
         max_scan_bytes=max_scan or settings.max_scan_bytes,
         now=datetime.now(UTC),
         lines_only=True,
     )
     return source, settings.deadline_s
+
+
+def known_pods(cluster: Cluster, target: Target) -> tuple[PodFacts, ...]:
+    """The pod as Kubernetes knows it, if that is configured: its node names the stream, and no scan has to be paid."""
+    from oomscope import kube
+    from oomscope.errors import SourceError
+    from oomscope.sources.kube_client import connect
+
+    settings = cluster.kubernetes
+    if not (settings.context or settings.kubeconfig) or not target.namespace or not target.pod:
+        return ()
+    try:
+        found = connect(settings.context, settings.kubeconfig).get_pod(target.namespace, target.pod)
+    except (SourceError, UsageError):
+        return ()  # gone or not readable: the log group itself is asked for the stream
+    fact = kube.pod_facts(found)
+    return (fact,) if fact else ()
 
 
 def _answer(found: Fragment, pod: str) -> str:

@@ -9,7 +9,8 @@ from oomscope.errors import SourceError, UsageError
 
 _DENIED = {
     "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnrecognizedClientException", "ExpiredToken",
-    "ExpiredTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch", "AuthFailure", "InvalidAccessKeyId", "403",
+    "ExpiredTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch", "AuthFailure", "InvalidAccessKeyId",
+    "403",
 }  # fmt: skip
 _MISSING = {"ResourceNotFoundException", "NoSuchKey", "NoSuchBucket", "EntityNotFoundException", "404"}
 _BUSY = {"ThrottlingException", "Throttling", "TooManyRequestsException", "SlowDown", "RequestLimitExceeded"}
