@@ -81,7 +81,9 @@ def _down(case: Case) -> float | None:
 def _kill_series(kill: KillCase, kills: list[KillCase]) -> dict[str, Any]:
     """Kill i of n, over what time, and the last of them."""
     times = sorted(
-        other.killed_at for other in kills if other.killed_at is not None and other.verdict != "not_oom"
+        other.killed_at
+        for other in kills
+        if other.killed_at is not None and other.verdict != "not_oom" and _same_workload(other, kill)
     )
     if kill.killed_at is None or kill.killed_at not in times:
         return {}
@@ -92,9 +94,18 @@ def _kill_series(kill: KillCase, kills: list[KillCase]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _same_workload(other: KillCase, kill: KillCase) -> bool:
+    """A node's kernel log tells of strangers too; a kill of a pod nobody named is not counted."""
+    if other.pod_name is None or (other.namespace or "") != (kill.namespace or ""):
+        return False
+    same = other.pod_name == kill.pod_name or (kill.workload is not None and other.workload == kill.workload)
+    return same and other.container in (None, kill.container)
+
+
 def other_kills(case: Case, kills: list[KillCase], suspect: str | None) -> tuple[dict[str, Any], ...]:
     """The other terminations in the evidence, newest first, with what the suspect did at each."""
-    rows = [_other(case, kill, suspect) for kill in kills if not same_kill(kill, case.kill)]
+    ours = [kill for kill in kills if _same_workload(kill, case.kill) and not same_kill(kill, case.kill)]
+    rows = [_other(case, kill, suspect) for kill in ours]
     return tuple(sorted(rows, key=lambda row: row["killed_at"] or "", reverse=True)[:50])
 
 
