@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from datetime import tzinfo
+from typing import TYPE_CHECKING
+
+from isal.isal_zlib import adler32, crc32
 
 from oomscope.logs.interface import Identity
 from oomscope.logs.scanner import LineScanner
 
-_MASK = (1 << 64) - 1
-_PREFIX_LINES = 64
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from oomscope.logs.bulk import Bulk
+
+PREFIX_LINES = 64
 
 
 class Digest:
-    """A running digest of lines, and what it was after the first few of them."""
+    """A running checksum of lines, and what it was after the first few of them."""
 
     __slots__ = ("lines", "prefix", "value")
 
@@ -23,10 +30,14 @@ class Digest:
 
     def add(self, text: str) -> None:
         """One more line."""
-        self.value = (self.value * 1_000_003 + hash(text)) & _MASK
-        self.lines += 1
-        if self.lines == _PREFIX_LINES:
+        self.add_block(text.encode("utf-8", "surrogatepass") + b"\n", 1)
+        if self.lines == PREFIX_LINES:
             self.prefix = self.value
+
+    def add_block(self, data: Buffer, lines: int) -> None:
+        """Many lines, as UTF-8, each with its line end. Not among the first lines."""
+        self.value = crc32(data, self.value & 0xFFFF_FFFF) | adler32(data, self.value >> 32) << 32
+        self.lines += lines
 
     def same(self, other: Digest) -> bool:
         """Whether both saw the same lines."""
@@ -46,6 +57,7 @@ class Life:
         self.bytes = 0
         self.last_at: int | None = None  # of the envelope's clock
         self.digest = Digest()
+        self.bulk: Bulk | None = None  # set when whole blocks of lines are taken
         self._tz = tz
         # With a container id a second boot is a restart inside the container, without one it is the next container.
         self.scanner = LineScanner(tz, splits=identity.container_id is None)
@@ -61,7 +73,7 @@ class Life:
         """The next life, which begins with the lines this one did not take."""
         leftover, self.scanner.leftover = self.scanner.leftover, []
         self.scanner.reborn = False
-        self.scanner.finish()
+        self.finish()
         later = Life(self.identity, self.source, self.envelope, self.order, self._tz)
         for index, (text, at, number) in enumerate(leftover):
             later.feed(text, at, number)
@@ -69,3 +81,9 @@ class Life:
                 later.scanner.leftover.extend(leftover[index + 1 :])
                 break
         return later
+
+    def finish(self) -> None:
+        """No more lines. May set ``scanner.reborn``, like ``feed``."""
+        if self.bulk is not None:
+            self.bulk.finish()
+        self.scanner.finish()

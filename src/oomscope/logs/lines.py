@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import orjson
 
+BROKEN = (OSError, EOFError, zlib.error)  # what reading a damaged input raises
 CHUNK = 1 << 18
 MAX_LINE = 1 << 20
 MAX_OBJECT = 4 << 20
@@ -51,6 +53,18 @@ class Peeked:
         return self._read(size)
 
 
+    def take(self, size: int) -> bytes:
+        """Up to ``size`` bytes; less at the end or where reading breaks, which the next ``read`` raises."""
+        found = self._head[:size]
+        self._head = self._head[size:]
+        try:
+            while len(found) < size and self._error is None and (more := self._read(size - len(found))):
+                found += more
+        except BROKEN as error:
+            self._error = error
+        return found
+
+
 class LineReader:
     """The lines of a reader, decoded as UTF-8 (bad bytes become U+FFFD), without line ends.
 
@@ -69,20 +83,21 @@ class LineReader:
             self.bytes += len(chunk)
             end = chunk.rfind(b"\n")
             if end < 0:
-                carry = carry + chunk if len(carry) < MAX_LINE else carry
+                carry = carry + chunk if len(carry) <= MAX_LINE else carry
                 continue
-            yield from _split(carry, chunk[:end])
+            yield from split_lines(carry, chunk[:end])
             carry = chunk[end + 1 :]
         if carry:
             self.cut_tail = True
             yield carry[:MAX_LINE].decode("utf-8", "replace")
 
 
-def _split(carry: bytes, block: bytes) -> Iterator[str]:
-    if len(carry) > MAX_LINE:
-        _, _, block = block.partition(b"\n")
-        yield carry[:MAX_LINE].decode("utf-8", "replace")
-        if not block:
+def split_lines(carry: bytes, block: bytes) -> Iterator[str]:
+    """The lines of a block without its last line end, whose first line begins with ``carry``."""
+    if len(carry) + CHUNK > MAX_LINE:
+        first, more, block = block.partition(b"\n")
+        yield (carry + first).removesuffix(b"\r")[:MAX_LINE].decode("utf-8", "replace")
+        if not more:
             return
         carry = b""
     block = carry + block

@@ -62,6 +62,10 @@ class Lives:
             self.error = str(fields.get("message") or fields.get("exception"))[:_MAX_ERROR]
         return False
 
+    def knows(self, pid: int) -> bool:
+        """Whether this process was seen before."""
+        return pid in self._by_pid
+
     def seen(self, pid: int, at: int | None) -> None:
         """A line written by this process at this time."""
         life = self._by_pid.get(pid)

@@ -25,7 +25,7 @@ _LONG_LINE = 4000  # above this, other processes' lines can stand inside it
 _LIVE_SLACK_US = 5_000
 _COARSE_SLACK_US = 1_500_000  # when lines carry no time, the clock moves with Started lines only
 _MAX_HEADERS = 1000
-_REPEATS = 12
+REPEATS = 12
 
 
 @dataclass(slots=True)
@@ -218,7 +218,19 @@ class RequestLines:
             return False
         if text in self._recent:
             return True
-        self._recent[text] = None
-        if len(self._recent) > _REPEATS:
-            del self._recent[next(iter(self._recent))]
+        self.remember(text)
         return False
+
+    def remember(self, text: str) -> None:
+        """This line was just seen."""
+        self._recent[text] = None
+        if len(self._recent) > REPEATS:
+            del self._recent[next(iter(self._recent))]
+
+    def talked(self) -> None:
+        """Lines of others followed what was last said."""
+        self._talking = None
+
+    def in_begun_blocks(self, keys: set[str]) -> set[str]:
+        """Those of the keys whose exception block has begun."""
+        return {key for key in self._headers if isinstance(key, str) and key in keys}

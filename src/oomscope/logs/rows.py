@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from oomscope.logs.interface import Identity
 
 FLUSH_ROWS = 8192
-_STREAM_COLUMNS = ("stream", "pod", "container_id")
+STREAM_COLUMNS = ("stream", "pod", "container_id")
 
 
 class RequestRow:
     """One request. Names as in REQUEST_SCHEMA; times in microseconds since 1970; stream columns come at the end."""
 
-    __slots__ = (*(name for name in REQUEST_SCHEMA if name not in _STREAM_COLUMNS), "endings")
+    __slots__ = (*(name for name in REQUEST_SCHEMA if name not in STREAM_COLUMNS), "endings")
 
     def __init__(self, state: str, started_at: int | None, line: int) -> None:
         self.state = state
@@ -62,7 +62,7 @@ class RequestRow:
 class JobRow:
     """One run of a job. Names as in JOB_SCHEMA; times in microseconds since 1970."""
 
-    __slots__ = tuple(name for name in JOB_SCHEMA if name not in _STREAM_COLUMNS)
+    __slots__ = tuple(name for name in JOB_SCHEMA if name not in STREAM_COLUMNS)
 
     def __init__(self, state: str, line: int) -> None:
         self.state = state
@@ -94,8 +94,10 @@ class Rows:
     """Finished rows of one stream, packed into columns every ``FLUSH_ROWS`` so that they stay small in memory."""
 
     def __init__(self, schema: dict[str, str]) -> None:
-        self._schema = {name: kind for name, kind in schema.items() if name not in _STREAM_COLUMNS}
+        self._schema = {name: kind for name, kind in schema.items() if name not in STREAM_COLUMNS}
         self._pending: list[Any] = []
+        self._waiting: list[dict[str, Any]] = []
+        self._waiting_rows = 0
         self._packed: list[pl.DataFrame] = []
         self.count = 0
 
@@ -105,6 +107,43 @@ class Rows:
         self._pending.append(row)
         if len(self._pending) >= FLUSH_ROWS:
             self._pack()
+
+    def add_columns(self, columns: dict[str, Any], without: set[int]) -> None:
+        """Take finished rows that are columns already, all but these."""
+        count = len(columns["line"])
+        if without:
+            kept = [place for place in range(count) if place not in without]
+            columns = {name: [values[place] for place in kept] for name, values in columns.items()}
+            count = len(kept)
+        self.count += count
+        self._waiting.append(columns)
+        self._waiting_rows += count
+        if self._waiting_rows >= FLUSH_ROWS:
+            self._pack_columns()
+
+    def _pack_columns(self) -> None:
+        import numpy as np
+        import polars as pl
+
+        types = polars_schema(self._schema)
+        series = []
+        for name in self._waiting[0]:
+            parts = [columns[name] for columns in self._waiting]
+            if isinstance(parts[0], list) and self._schema[name] == "str":
+                values = pl.Series(name, [value for part in parts for value in part], pl.String)
+            else:
+                values = pl.Series(name, np.concatenate(parts))
+            series.append(values)
+        frame = pl.DataFrame(series).with_columns(
+            pl.col("view_ms", "db_ms", "gc_ms").fill_nan(None),
+            pl.when(pl.col("allocations", "params_bytes") >= 0).then(pl.col("allocations", "params_bytes")),
+            pl.lit("completed").alias("state"),
+        )
+        absent = [pl.lit(None).alias(name) for name in self._schema if name not in frame.columns]
+        frame = frame.with_columns(absent).select(pl.col(name).cast(types[name]) for name in self._schema)
+        self._packed.append(frame)
+        self._waiting.clear()
+        self._waiting_rows = 0
 
     def _pack(self) -> None:
         import polars as pl
@@ -125,6 +164,8 @@ class Rows:
 
         if self._pending:
             self._pack()
+        if self._waiting:
+            self._pack_columns()
         return pl.concat(self._packed) if self._packed else None
 
 

@@ -94,6 +94,11 @@ class LineScanner:
     def _settle(self, shape: Shape | None) -> None:
         self.shape = self.requests.shape = shape
 
+    @property
+    def settled(self) -> bool:
+        """Whether the shape of the stream is known."""
+        return self._learning is None and self.shape is not None
+
     def finish(self) -> None:
         """No more lines. May set ``reborn``, like ``feed``."""
         if self._learning is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 _MOST = 4096
 
 
@@ -27,6 +29,16 @@ class Sketch:
             while len(self._keys) > _MOST:
                 self._bits += 1
                 self._keys = {kept for kept in self._keys if kept & ((1 << self._bits) - 1) == 0}
+
+    def add_all(self, keys: Iterable[tuple[str | None, str | None]]) -> None:
+        """Note many keys."""
+        mask = (1 << self._bits) - 1
+        for key in keys:
+            self.added += 1
+            if hash(key) & mask == 0:
+                self.added -= 1
+                self.add(*key)
+                mask = (1 << self._bits) - 1
 
     def overlap(self, other: Sketch) -> float:
         """Share of the smaller log's keys that the other holds too, 0 when one of them has none."""

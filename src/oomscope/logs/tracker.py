@@ -25,7 +25,7 @@ NOTE_REPLACED = "its process was replaced later"
 NOTE_LIVE = "streamed (Completed without the tag)"
 
 _ID_SEGMENT = re.compile(r"/(?!v\d{1,2}(?:/|$))[^/\d]{0,100}\d[^/]{0,300}")
-_LINGER = 2048  # finished requests kept for late lines
+LINGER = 2048  # finished requests kept for late lines
 _MAX_ROUTES = 20_000
 _MAX_WAITING = 20_000  # requests without a controller that are kept waiting for one
 _MAX_BUCKET = 256  # live requests of one key
@@ -53,8 +53,9 @@ class Tracker:
         self._live: dict[Hashable, list[RequestRow]] = {}
         self._last: dict[Hashable, RequestRow] = {}
         self._running: dict[int | None, dict[int, RequestRow]] = {}
-        self._done: deque[tuple[Hashable, RequestRow]] = deque()
-        self._waiting: deque[tuple[Hashable, RequestRow]] = deque()
+        self.endings = 0  # so far, also those counted in by ``skip``
+        self._done: deque[tuple[int, Hashable, RequestRow]] = deque()  # with the number of the ending
+        self._waiting: deque[tuple[int, Hashable, RequestRow]] = deque()  # with the number of the start
         self._sockets: dict[str, deque[RequestRow]] = {}
         self._routes: set[tuple[str | None, str]] = set()
 
@@ -65,11 +66,21 @@ class Tracker:
         self.starts += 1
         self.sketch.add(row.request_id, row.path)
         self._enter(key, row)
-        self._waiting.append((key, row))
-        if len(self._waiting) > _MAX_WAITING:
-            old_key, old = self._waiting.popleft()
-            if old.state == "rack_level":
-                self._give_up(old_key, old)
+        self._waiting.append((self.starts, key, row))
+        self._drop_waiting()
+
+    def _drop_waiting(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self.starts - _MAX_WAITING:
+            _, key, row = self._waiting.popleft()
+            if row.state == "rack_level":
+                self._give_up(key, row)
+
+    def skip(self, starts: int, endings: int) -> None:
+        """So many requests began and ended meanwhile that nobody will ask for here."""
+        self.starts += starts
+        self.endings += endings
+        self._drop_waiting()
+        self._retire()
 
     def _enter(self, key: Hashable, row: RequestRow) -> None:
         bucket = self._live.setdefault(key, [])
@@ -94,8 +105,13 @@ class Tracker:
 
     def _learn_route(self, row: RequestRow) -> None:
         """Requests to this route reach a controller."""
-        if row.path is not None and len(self._routes) < _MAX_ROUTES:
-            self._routes.add((row.method, route(row.path)))
+        if row.path is not None:
+            self.learn_route(row.method, route(row.path))
+
+    def learn_route(self, method: str | None, path: str) -> None:
+        """Requests to this path, ids taken out, reach a controller."""
+        if len(self._routes) < _MAX_ROUTES:
+            self._routes.add((method, path))
 
     def unstarted(self, key: Hashable, row: RequestRow) -> None:
         """A request seen first in its controller: silenced, lost, or begun before this log."""
@@ -164,9 +180,9 @@ class Tracker:
         self._leave(key, row)
         self._last[key] = row
         row.endings += 1
-        self._done.append((key, row))
-        if len(self._done) > _LINGER:
-            self._retire()
+        self.endings += 1
+        self._done.append((self.endings, key, row))
+        self._retire()
 
     def _end_time(self, row: RequestRow, at: int | None) -> int | None:
         """The line's time; without one, not before the start plus the duration."""
@@ -183,20 +199,40 @@ class Tracker:
             if not bucket:
                 del self._live[key]
 
-    def _retire(self) -> None:
-        """The longest finished request is given up waiting for late lines, unless it was opened again meanwhile."""
-        key, row = self._done.popleft()
-        row.endings -= 1
-        if row.endings or row.state not in _ENDED:
-            return
-        if self._last.get(key) is row:
-            del self._last[key]
-        self.rows.add(row)
+    def _retire(self, linger: int = LINGER) -> None:
+        """The longest finished requests are given up waiting for late lines, unless opened again meanwhile."""
+        while self._done and self._done[0][0] <= self.endings - linger:
+            _, key, row = self._done.popleft()
+            row.endings -= 1
+            if row.endings or row.state not in _ENDED:
+                continue
+            if self._last.get(key) is row:
+                del self._last[key]
+            self.rows.add(row)
 
     def _give_up(self, key: Hashable, row: RequestRow) -> None:
         self._leave(key, row)
         self._explain_rack_level(row)
         self.rows.add(row)
+
+    def touches(self, keys: set[str]) -> set[str]:
+        """Those of the keys that a later line could still matter to."""
+        return {key for known in (self._live, self._last) if not keys.isdisjoint(known) for key in keys & known.keys()}
+
+    def linger(self, key: Hashable, row: RequestRow, ending: int) -> None:
+        """Take a request that ended earlier, as the so many-th: late lines may follow."""
+        if ending <= self.endings - LINGER:
+            self.rows.add(row)
+            return
+        self._last[key] = row
+        row.endings += 1
+        self._done.append((ending, key, row))
+        if len(self._done) > 1 and self._done[-2][0] > ending:
+            self._done = deque(sorted(self._done, key=lambda done: done[0]))
+
+    def running(self, pid: int | None) -> int:
+        """How many requests run in this process."""
+        return len(self._running.get(pid, ()))
 
     def errored(self, key: Hashable, at: int | None, exception: str) -> None:
         """An exception block: names what a completed request died of, ends one that has no Completed."""
@@ -321,8 +357,7 @@ class Tracker:
 
     def finish(self) -> None:
         """The stream ended: everything still known becomes a row."""
-        while self._done:
-            self._retire()
+        self._retire(linger=0)
         for bucket in self._live.values():
             for row in bucket:
                 self._explain_rack_level(row)

@@ -23,6 +23,7 @@ from oomscope.logs.sniff import HEAD_BYTES, sniff
 _MAX_LIVES = 2000
 _BROKEN = (OSError, EOFError, zlib.error)
 _LEAST_COPY = 200
+_SMALL = 2 << 20  # below this, reading line by line is no slower
 _OF_ONE_CONTAINER = ("bare", "cri", "docker", "kubectl_ts")
 _RANKS = {
     "filter_log_events": 0,
@@ -154,13 +155,13 @@ class Book:
 
     def _finish(self, life: Life) -> None:
         cut, life.cut_tail = life.cut_tail, False
-        life.scanner.finish()
+        life.finish()
         while life.scanner.reborn:
             later = life.successor()
             self.finished.append(life)
             self._met += 1
             later.order = self._met
-            later.scanner.finish()
+            later.finish()
             life = later
         life.cut_tail = cut
         self.finished.append(life)
@@ -173,11 +174,18 @@ class Book:
         return [life for life in self.finished if life.scanner.tally.lines]
 
 
-def drain(reader: Reader, envelope: str, source: LogInput, state: ReadState, book: Book) -> None:
-    """All lines of one input to the lives they belong to.
+def drain(reader: Peeked, envelope: str, source: LogInput, state: ReadState, book: Book) -> None:
+    """All lines of one input to the lives they belong to; a large log without envelope in whole blocks."""
+    head = reader.take(_SMALL) if envelope == "bare" else None
+    if head is not None and len(head) >= _SMALL:
+        from oomscope.logs.fast import drain_bare
 
-    This is the seam for a faster path: whatever feeds the same lives with the same effect can stand in for it.
-    """
+        drain_bare(head, reader, source, state, book)
+        return
+    _drain_lines(reader if head is None else Peeked(head, reader), envelope, source, state, book)
+
+
+def _drain_lines(reader: Reader, envelope: str, source: LogInput, state: ReadState, book: Book) -> None:
     owner: Identity | None = None
     life: Life | None = None
     for entry_owner, at_ns, text, number in read_entries(reader, envelope, source.identity, state):
