@@ -99,7 +99,7 @@ def test_a_required_source_that_fails_is_exit_4(
                 "--config",
                 str(servers.config),
                 "--require",
-                "memory",
+                "prometheus",
             ]
         )
     assert code == 4
