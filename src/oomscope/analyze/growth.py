@@ -8,7 +8,7 @@ Rows come from the dead instance, its siblings and its earlier lives: a leak liv
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -301,3 +301,32 @@ def stack(parts: list[tuple[Rows, list[int]]], n: int) -> Rows:
         late=np.concatenate([rows.late for rows, _ in parts]),
         span_s=max(rows.span_s for rows, _ in parts),
     )
+
+
+RESAMPLES, BLOCK_ROWS, SEED = 40, 4, 20260304
+
+
+def stability(growth: Growth) -> Floats:
+    """Share of resamples of the rows (in blocks) in which each endpoint explains the growth best, better than all
+    traffic together. Seeded: the same rows give the same shares."""
+    rng = np.random.default_rng(SEED)
+    wins = np.zeros(growth.done.ll.size)
+    for _ in range(RESAMPLES):
+        gains, steady = np.zeros(wins.size), 0.0
+        for rows in (growth.fine_rows, growth.floor_rows):
+            picked = _resampled(rows, rng)
+            fit = fit_single(picked, picked.done)
+            gains, steady = gains + fit.ll, steady + fit.total_ll
+        if gains.size and gains.max() > steady:
+            wins[int(gains.argmax())] += 1
+    return wins / RESAMPLES
+
+
+def _resampled(rows: Rows, rng: np.random.Generator) -> Rows:
+    blocks = max(rows.n // BLOCK_ROWS, 1)
+    starts = rng.integers(0, max(rows.n - BLOCK_ROWS, 0) + 1, blocks)
+    index = np.minimum((starts[:, None] + np.arange(BLOCK_ROWS)).ravel(), rows.n - 1)
+    return replace(
+        rows, y=rows.y[index], starts=rows.starts[index], done=rows.done[index], seconds=rows.seconds[index],
+        age=rows.age[index], dead=rows.dead[index], late=rows.late[index],
+    )  # fmt: skip

@@ -31,7 +31,7 @@ from oomscope.analyze.missing import most_wanted
 from oomscope.analyze.model import AnalyzeOptions, KillCase
 from oomscope.analyze.patterns import four_patterns
 from oomscope.analyze.recurrence import Pooled, pool, recurrence_doc
-from oomscope.analyze.refute import mass_balance, refutations
+from oomscope.analyze.refute import doubt_unstable, mass_balance, refutations
 from oomscope.analyze.scores import score
 from oomscope.analyze.tables import coverage, endpoint_rows, timeline
 from oomscope.analyze.verdict import choose_kill, find_kills
@@ -142,6 +142,8 @@ def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions)
     scores = pooled.scores if pooled is not None and one_cause else score(case, weights)
     candidates = fuse(scores, case, weights)
     ranked = [(c, strength_of(c, case.kill.verdict)) for c in candidates]
+    if pooled is None:
+        ranked = doubt_unstable(case, ranked, ledger)
     ranked.sort(key=lambda item: untested(item[0], case.growth is not None))
     lead, word = ranked[0]
     against = {c.who: refutations(case, c, ledger) for c, _ in ranked[:8] if c.who is not None}

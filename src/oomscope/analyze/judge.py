@@ -2,9 +2,10 @@
 
 strong        P >= 0.90, two independent kinds of evidence for it (2 nats or more each), nothing serious against it
 moderate      P >= 0.60, one kind of evidence of 3 nats or more
-weak          P >= 0.25 and some evidence (1 nat of any kind)
+weak          P >= 0.25 and some evidence (1 nat of any kind, or memory rows it was held against)
 inconclusive  less than that
 
+A leak found in one kill is not above weak unless nine in ten resamples of the memory rows name the same endpoint.
 A limit too small and growth with all traffic are untested without memory samples, and come after what was tested.
 
 Kinds: in flight (how many, how old) · memory (growth that follows it) · traffic (arrivals) · size (bodies, responses) ·
@@ -48,7 +49,7 @@ def strength_of(candidate: Candidate, verdict: Verdict, refuted: float = 0.0) ->
         word: Strength = "strong"
     elif candidate.probability >= MODERATE_P and kinds[0] >= MODERATE_KIND:
         word = "moderate"
-    elif candidate.probability >= WEAK_P and kinds[0] >= WEAK_KIND:
+    elif candidate.probability >= WEAK_P and (kinds[0] >= WEAK_KIND or candidate.terms.get("growth")):
         word = "weak"
     else:
         word = "inconclusive"

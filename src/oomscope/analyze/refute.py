@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from oomscope.analyze.growth import RESAMPLES, stability
 from oomscope.analyze.ledger import Ledger
-from oomscope.report import Point
+from oomscope.report import Point, Strength
 from oomscope.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from oomscope.analyze.case import Case
     from oomscope.analyze.gate import Candidate
+
+
+STABLE = 0.9
 
 
 def refutations(case: Case, candidate: Candidate, ledger: Ledger) -> tuple[Point, ...]:
@@ -89,6 +93,26 @@ def _stalled(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Poin
         ledger, f"everything that finished in the last seconds took {stall:.1f} times as long as usual", "stall", stall,
         "times",
     )  # fmt: skip
+
+
+def doubt_unstable(
+    case: Case, ranked: list[tuple[Candidate, Strength]], ledger: Ledger
+) -> list[tuple[Candidate, Strength]]:
+    """A leak is not accused when resampling the memory rows often names another endpoint (at most ``weak`` then)."""
+    lead, word = ranked[0]
+    if (
+        lead.pattern != "memory_leak"
+        or lead.who is None
+        or case.growth is None
+        or word in ("weak", "inconclusive")
+    ):
+        return ranked
+    share = float(stability(case.growth)[lead.who])
+    ledger.add(
+        f"{round(share * RESAMPLES)} of {RESAMPLES} resamples of the memory samples name it too", name="stability",
+        value=share, unit="share", baseline=f"accused from {STABLE:.0%}",
+    )  # fmt: skip
+    return ranked if share >= STABLE else [(lead, "weak"), *ranked[1:]]
 
 
 def mass_balance(case: Case, candidate: Candidate | None, ledger: Ledger) -> None:

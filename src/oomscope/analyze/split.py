@@ -57,6 +57,4 @@ def _access_rows(case: Case, places: NDArray[np.int64]) -> pl.DataFrame:
     columns = ["method", "path", "query", "client", "user_agent", "received_bytes"]
     elapsed = (pl.col("time") - pl.col("created_at")).dt.total_microseconds() / 1e3
     picked: pl.DataFrame = case.bundle.accesses[places.tolist()]
-    return picked.select(
-        *columns, started_at="created_at", ended_at="time", duration_ms=elapsed
-    )
+    return picked.select(*columns, started_at="created_at", ended_at="time", duration_ms=elapsed)
