@@ -16,7 +16,7 @@ MAX_OBJECT = 4 << 20
 _MOST_UNFINISHED = 8
 
 # The end of one event and the start of the next. Inside a text the quote would stand behind a backslash.
-_BETWEEN = re.compile(rb'\}\s{0,200}+,\s{0,200}+\{\s{0,200}+"')
+_BETWEEN = re.compile(rb'\}(\s{0,200}+,\s{0,200}+\{\s{0,200}+")')
 
 # One token of JSON text that matters for nesting: an object without objects in it, a whole string, a string cut by the
 # end of the buffer, a brace.
@@ -129,8 +129,8 @@ class ObjectReader:
             self.bytes += len(chunk)
             pieces = _BETWEEN.split(buffer + chunk)
             buffer = b""
-            for piece in pieces[:-1]:
-                # The split took a closing brace, a comma and an opening brace with its quote.
+            for piece, between in zip(pieces[::2], pieces[1::2], strict=False):
+                # The split took a closing brace, and what stands between two objects or inside a text.
                 whole = buffer + piece + b"}"
                 found = self._quick(whole)
                 if found is not None:
@@ -142,7 +142,7 @@ class ObjectReader:
                 # A text may hold what looks like the end of an event, but not many of them.
                 self._unfinished = self._unfinished + 1 if rest else 0
                 buffer = self._give_up() if self._unfinished > _MOST_UNFINISHED else rest
-                buffer = buffer + b', {"' if buffer else b'{"'
+                buffer = buffer + between if buffer else b'{"'
             buffer += pieces[-1]
             if len(buffer) > MAX_OBJECT:
                 buffer = self._give_up()
