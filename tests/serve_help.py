@@ -166,6 +166,9 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed is no news."""
+
 
 @contextlib.contextmanager
 def outside(state: Outside) -> Iterator[str]:

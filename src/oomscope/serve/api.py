@@ -15,7 +15,9 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oomscope import __version__
 from oomscope.serve import intake
@@ -33,8 +35,8 @@ SECURITY = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
 }
-STRICT = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
 
 
 class Accepted(BaseModel):
@@ -93,7 +95,7 @@ def build(
         lifespan=_lifespan(state),
     )
     app.state.oomscope = state
-    app.middleware("http")(_with_headers)
+    app.add_middleware(_SecurityHeaders)
     app.add_exception_handler(HTTPException, _http_problem)
     _probes(app)
     if role != "worker":
@@ -112,12 +114,23 @@ def _lifespan(state: State) -> Any:
     return lifespan
 
 
-async def _with_headers(request: Request, call_next: Any) -> Response:
-    response: Response = await call_next(request)
-    for name, value in SECURITY.items():
-        response.headers.setdefault(name, value)
-    response.headers.setdefault("Content-Security-Policy", STRICT)
-    return response
+class _SecurityHeaders:
+    """Adds to every answer the headers it does not have. Plain ASGI: the usual base class costs a task a request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, sending if scope["type"] == "http" else send)
 
 
 async def _http_problem(_request: Request, error: Exception) -> Response:
