@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,8 @@ class Root:
         """The real path of ``text``. Raises ``UsageError``; whether something exists outside is not told."""
         try:
             path = (self.path / text).resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, too long, a null byte
+            found = path.exists()
+        except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a null byte
             raise _missing(text) from error
         if PurePosixPath(text).is_absolute() or not path.is_relative_to(self.path):
             raise UsageError(
@@ -41,7 +43,7 @@ class Root:
                 fix="a path relative to the root, as list_kills names them",
                 slug="missing-path",
             )
-        if not path.exists():
+        if not found:
             raise _missing(text)
         return path
 
@@ -52,13 +54,13 @@ class Root:
             raise UsageError(
                 f"{folder} is not a folder", fix="investigate reads a single file", slug="missing-path"
             )
-        found: list[tuple[float, str]] = []
-        with os.scandir(base) as entries:
-            for entry in entries:
-                if not entry.name.startswith(".") and (entry.is_dir() or entry.name.endswith(_REPORTS)):
-                    found.append((-entry.stat(follow_symlinks=False).st_mtime, entry.name))
-                if len(found) >= MAX_ENTRIES:
-                    break
+        try:
+            with os.scandir(base) as entries:
+                found = [_dated(entry) for entry in islice(filter(_may_hold_a_kill, entries), MAX_ENTRIES)]
+        except OSError as error:
+            raise UsageError(
+                f"cannot read {folder}: {error.strerror or error}", slug="missing-path"
+            ) from error
         return [(Path(folder) / name).as_posix() for _, name in sorted(found)]
 
     def hide(self, text: str) -> str:
@@ -71,6 +73,17 @@ class Root:
         if len(real) == 1 and target == Target() and (saved := _saved(real[0])):
             return saved
         return pipeline.investigate_files(real, target=target)
+
+
+def _may_hold_a_kill(entry: os.DirEntry[str]) -> bool:
+    """A folder, a report, or a link to who knows what (judged when it is opened); hidden names are passed over."""
+    if entry.name.startswith("."):
+        return False
+    return entry.is_symlink() or entry.is_dir() or entry.name.endswith(_REPORTS)
+
+
+def _dated(entry: os.DirEntry[str]) -> tuple[float, str]:
+    return -entry.stat(follow_symlinks=False).st_mtime, entry.name
 
 
 def _saved(path: Path) -> Report | None:

@@ -14,7 +14,7 @@ from typing import Any, get_args
 from oomscope import report as doc
 from oomscope.facts import GapReason
 from oomscope.redact import scrub, shorten_ip
-from oomscope.render.escape import clean
+from oomscope.render.escape import ELLIPSIS, clean
 
 UNTRUSTED = "untrusted_text"
 MAX_TEXT = 600  # characters of one text
@@ -48,7 +48,10 @@ _KEY = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 def untrusted(text: object) -> dict[str, str]:
     """The text as marked data: one line, nothing invisible, no secrets, at most ``MAX_TEXT`` characters and a note."""
-    return {UNTRUSTED: clean(scrub(str(text)), MAX_TEXT)}
+    shown = clean(scrub(str(text)), MAX_TEXT)
+    if len(shown) > MAX_TEXT + 32:  # many characters that became escapes; 32 is for the note of a cut
+        shown = shown[:MAX_TEXT] + ELLIPSIS
+    return {UNTRUSTED: shown}
 
 
 def marked(value: Any, key: str = "", depth: int = 0) -> Any:
