@@ -1,13 +1,18 @@
 #!/bin/sh
-# Installs the real servers that tests/real talks to. Needs root and Debian's packages; without them those tests skip.
+# Installs the real servers and the browser that the tests marked `realserver` talk to: Debian packages, as root.
+# Never fails: without them those tests skip, and say so.
 set -eu
-if command -v prometheus >/dev/null && command -v prometheus-alertmanager >/dev/null; then
-    exit 0
-fi
+missing=""
+command -v prometheus >/dev/null || missing="$missing prometheus"
+command -v prometheus-alertmanager >/dev/null || missing="$missing prometheus-alertmanager"
+command -v chromium >/dev/null || missing="$missing chromium fonts-liberation"
+command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+[ -n "$missing" ] || exit 0
 if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
-    echo "tests/real: NOT INSTALLED: this needs apt-get and root; the tests against real servers will be skipped" >&2
+    echo "tests/real: NOT INSTALLED:$missing: needs apt-get and root; tests against them will be skipped" >&2
     exit 0
 fi
-apt-get update -qq &&
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus prometheus-alertmanager >/dev/null ||
-    echo "tests/real: NOT INSTALLED: apt-get failed; the tests against real servers will be skipped" >&2
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086
+{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing >/dev/null; } ||
+    echo "tests/real: NOT INSTALLED:$missing: apt-get failed; tests against them will be skipped" >&2
