@@ -44,7 +44,8 @@ def candidate(probability: float, terms: dict[str, float], pattern: Any = "large
     [
         (0.95, SPLIT, "oom_limit", "strong"),
         (0.95, {"count": 9.0, "growth": 1.0}, "oom_limit", "moderate"),
-        (0.95, {**SPLIT, "time": -3.0}, "oom_limit", "moderate"),
+        (0.95, {**SPLIT, "time": -2.5}, "oom_limit", "moderate"),
+        (0.95, {**SPLIT, "time": -2.0, "sudden": -1.5}, "oom_limit", "weak"),
         (0.95, SPLIT, "undetermined", "moderate"),
         (0.89, SPLIT, "oom_limit", "moderate"),
         (0.70, {"growth": 2.0}, "oom_limit", "weak"),

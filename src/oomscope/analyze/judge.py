@@ -1,11 +1,12 @@
 """The written rule from probability and evidence to the words people read.
 
 strong        P >= 0.90, two independent kinds of evidence for it (2 nats or more each), nothing serious against it
-moderate      P >= 0.60, one kind of evidence of 3 nats or more
+moderate      P >= 0.60, one kind of evidence of 3 nats or more, less than 3 nats against it from memory's course
 weak          P >= 0.25 and some evidence (1 nat of any kind, or memory rows it was held against)
 inconclusive  less than that
 
-A leak found in one kill is not above weak unless nine in ten resamples of the memory rows name the same endpoint.
+A leak found in one kill is not above weak unless nine in ten resamples of the memory rows name the same endpoint and
+its completions account for half of the growth.
 A limit too small and growth with all traffic are untested without memory samples, and come after what was tested.
 
 Kinds: in flight (how many, how old) · memory (growth that follows it) · traffic (arrivals) · size (bodies, responses) ·
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from oomscope.report import Status, Strength, Verdict
 
 STRONG_P, MODERATE_P, WEAK_P = 0.90, 0.60, 0.25
-STRONG_KIND, MODERATE_KIND, WEAK_KIND, SERIOUS = 2.0, 3.0, 1.0, -2.0
+STRONG_KIND, MODERATE_KIND, WEAK_KIND, SERIOUS, MUCH = 2.0, 3.0, 1.0, -2.0, -3.0
+COUNTER = ("time", "sudden", "share", "rise")  # what memory says against it
 KINDS = {
     "in flight": ("count", "age"),
     "memory": ("growth",),
@@ -44,10 +46,11 @@ def strength_of(candidate: Candidate, verdict: Verdict, refuted: float = 0.0) ->
     kinds = sorted(evidence_kinds(candidate.terms).values(), reverse=True)
     if candidate.pattern in NO_ENDPOINT:
         return _without_endpoint(candidate, verdict)
+    doubts = sum(min(v, 0.0) for k, v in candidate.terms.items() if k in COUNTER)
     against = min([*(v for k, v in candidate.terms.items() if k != "prior"), refuted, 0.0])
     if candidate.probability >= STRONG_P and kinds[1] >= STRONG_KIND and against > SERIOUS:
         word: Strength = "strong"
-    elif candidate.probability >= MODERATE_P and kinds[0] >= MODERATE_KIND:
+    elif candidate.probability >= MODERATE_P and kinds[0] >= MODERATE_KIND and doubts > MUCH:
         word = "moderate"
     elif candidate.probability >= WEAK_P and (kinds[0] >= WEAK_KIND or candidate.terms.get("growth")):
         word = "weak"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from oomscope.analyze.gate import Candidate
 
 
-STABLE = 0.9
+STABLE, HALF = 0.9, 0.5
 
 
 def refutations(case: Case, candidate: Candidate, ledger: Ledger) -> tuple[Point, ...]:
@@ -98,7 +98,8 @@ def _stalled(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Poin
 def doubt_unstable(
     case: Case, ranked: list[tuple[Candidate, Strength]], ledger: Ledger
 ) -> list[tuple[Candidate, Strength]]:
-    """A leak is not accused when resampling the memory rows often names another endpoint (at most ``weak`` then)."""
+    """A leak is not accused (at most ``weak``) when resampling the memory rows often names another endpoint, or when
+    its completions account for less than half of the growth."""
     lead, word = ranked[0]
     if (
         lead.pattern != "memory_leak"
@@ -112,7 +113,8 @@ def doubt_unstable(
         f"{round(share * RESAMPLES)} of {RESAMPLES} resamples of the memory samples name it too", name="stability",
         value=share, unit="share", baseline=f"accused from {STABLE:.0%}",
     )  # fmt: skip
-    return ranked if share >= STABLE else [(lead, "weak"), *ranked[1:]]
+    sure = share >= STABLE and case.growth.done.share[lead.who] >= HALF
+    return ranked if sure else [(lead, "weak"), *ranked[1:]]
 
 
 def mass_balance(case: Case, candidate: Candidate | None, ledger: Ledger) -> None:
