@@ -217,7 +217,7 @@ class QueryDoc(_Model):
 
 
 class Action(_Model):
-    """Something safe to do. ``when`` is now, investigate or later; ``command`` is for the user to run, never run by us."""
+    """Something safe to do. ``when``: now, investigate or later; ``command`` is for the user to run, never by us."""
 
     when: Literal["now", "investigate", "later"]
     text: str
@@ -246,7 +246,7 @@ class Report(_Model):
     endpoints: tuple[dict[str, Any], ...] = ()  # one row an endpoint: see analyze/endpoint_table.py
     memory: dict[str, Any] = Field(default_factory=dict)  # series for the chart and its summary numbers
     chart: dict[str, Any] = Field(default_factory=dict)  # request bars for the chart, already thinned
-    patterns: tuple[dict[str, Any], ...] = ()  # the four original patterns, each with its evidence for and against
+    patterns: tuple[dict[str, Any], ...] = ()  # the four original patterns, with evidence for and against
     tool: dict[str, str] = Field(default_factory=dict)  # {"name": "oomscope", "version": ...}
 
 

@@ -1,6 +1,6 @@
 """What the analysis steps hand to each other. Frozen; made once, read by the steps after.
 
-Order of the steps: verdict -> in_flight -> access_join -> memory -> baseline -> scorers -> gate -> contrast -> assemble.
+Order of the steps: verdict, access_join, in_flight, memory, baseline, scorers, gate, contrast, then the documents.
 """
 
 from __future__ import annotations
