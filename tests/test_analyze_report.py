@@ -6,11 +6,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import jsonschema
+import numpy as np
 import polars as pl
 import pytest
 from bench.simulate.observe import simulate
 
 from oomscope.analyze import analyze, analyze_many
+from oomscope.errors import NoKillFound
 from oomscope.evidence import Bundle
 from oomscope.facts import ACCESS_SCHEMA, MEMORY_SCHEMA, REQUEST_SCHEMA, empty
 from oomscope.report import json_schema, to_json
@@ -123,3 +125,27 @@ def test_kills_without_a_common_cause_are_told_apart() -> None:
     report = analyze_many([one.bundle for one in incidents])
     recurrence = report.impact["recurrence"]
     assert set(recurrence) >= {"kills", "alternating", "common_cause_log_odds", "endpoints", "ochiai"}
+
+
+def _with_holes(table: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+    """A table as a bad day leaves it: values gone from some columns, most rows gone."""
+    for column in [c for c in table.columns if rng.random() < 0.25]:
+        gone = pl.Series(rng.random(table.height) < rng.choice([0.1, 0.5, 1.0]))
+        table = table.with_columns(pl.when(gone).then(None).otherwise(pl.col(column)).alias(column))
+    keep = int(rng.choice([0, 1, 2, 5, table.height]))
+    return table.sample(min(keep, table.height), seed=1) if rng.random() < 0.4 else table
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_evidence_full_of_holes_never_crashes(incident: Bundle, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    short = replace(incident, requests=incident.requests.tail(2000), accesses=incident.accesses.tail(2000))
+    names = ("requests", "accesses", "memory", "jobs")
+    holed = replace(short, **{name: _with_holes(getattr(short, name), rng) for name in names})
+    for field in ("streams", "pods", "lives"):
+        holed = replace(holed, **{field: ()}) if rng.random() < 0.3 else holed
+    try:
+        report = analyze(holed)
+    except NoKillFound:
+        return
+    assert 0 <= sum(h.probability for h in report.hypotheses) <= 1.001

@@ -108,6 +108,7 @@ def make_runs(
     table = table.filter(
         pl.col("start").is_not_null() & ((pl.col("end").is_null()) | (pl.col("end") >= -HORIZON_S))
     )
+    table = table.with_columns(pl.col("name").fill_null("?"), pl.col("life").fill_null("?"))
     return _columns(table.sort("start", "name", "life", "request_row"), source)
 
 
@@ -246,7 +247,7 @@ def _columns(table: pl.DataFrame, source: str) -> Runs:
     named = table.select("name", "job").unique().sort("name", "job")
     keys = list(named.iter_rows())
     code = {key: index for index, key in enumerate(keys)}
-    lives = sorted(set(table["life"].fill_null("?")))
+    lives = sorted(set(table["life"]))
     life_code = {life: index for index, life in enumerate(lives)}
 
     def floats(column: str) -> Floats:
@@ -264,7 +265,7 @@ def _columns(table: pl.DataFrame, source: str) -> Runs:
         is_job=np.array([job for _, job in keys], dtype=bool),
         lives=tuple(lives),
         who=np.array([code[pair] for pair in pairs], dtype=np.int64),
-        life=np.array([life_code[life or "?"] for life in table["life"]], dtype=np.int64),
+        life=np.array([life_code[life] for life in table["life"]], dtype=np.int64),
         start=floats("start"),
         end=floats("end"),
         allocs=floats("allocs"),
