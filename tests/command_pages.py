@@ -69,7 +69,10 @@ def _meaning(param: Any) -> list[str]:
     said = [param.help] if getattr(param, "help", None) else []
     if param.required:
         said.append("Required.")
-    elif param.show_default is not False and isinstance(param.default, (str, int, float, Path)):
-        if not isinstance(param.default, bool):
-            said.append(f"Default: `{param.default}`.")
+    elif (
+        param.show_default is not False
+        and isinstance(param.default, (str, int, float, Path))
+        and not isinstance(param.default, bool)
+    ):
+        said.append(f"Default: `{param.default}`.")
     return said

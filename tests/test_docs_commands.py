@@ -7,10 +7,10 @@ import glob
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +18,7 @@ from oomscope.cli import run
 from tests import command_pages
 from tests.doc_blocks import PAGES, ROOT, SHELL, Block, Command, blocks, commands, page_id
 
+BIN = Path(sys.executable).parent
 DEMO = Path(str(files("oomscope").joinpath("data/demo")))
 TOOLS = (
     "oomscope",
@@ -136,11 +137,9 @@ def parse(args: list[str], where: str) -> None:
     tree = command_pages.tree()
     for command in tree.commands.values():
         command.callback = lambda **_: None
-    try:
-        code = tree.main(args=args, prog_name="oomscope", standalone_mode=False)
-    except Exception as error:
-        pytest.fail(f"{where}: oomscope {' '.join(args)}: {error}")
-    assert code in (None, 0)
+    with pytest.raises(SystemExit) as end:  # it tells what is wrong on stderr, and ends with a code
+        tree.main(args=args, prog_name="oomscope")
+    assert end.value.code == 0, f"{where}: oomscope {' '.join(args)}"
 
 
 def check_make(words: tuple[str, ...], where: str) -> None:
@@ -181,7 +180,7 @@ def check_aws(words: tuple[str, ...], where: str) -> None:
     if words[1] in ("s3", "configure", "sso"):
         return  # commands of the aws tool itself, without a model
     session = pytest.importorskip("botocore.session").Session()
-    service = session.get_service_model(words[1])
+    service = session.get_service_model({"s3api": "s3"}.get(words[1], words[1]))
     wanted = words[2].replace("-", "")
     name = next((n for n in service.operation_names if n.lower() == wanted), None)
     assert name, f"{where}: aws {words[1]} has no {words[2]}"
@@ -203,6 +202,28 @@ def check_other(words: tuple[str, ...], where: str) -> None:
     if verbs:
         plain = [w for w in words[1:] if not w.startswith("-")]
         assert set(plain) & set(verbs.split()), f"{where}: {' '.join(words[:4])} is not listed"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "oomscope investigate --nonsense",
+        "oomscope report",
+        "make nothing",
+        "pip install 'oomscope[nothing]'",
+        "python -m bench.accuracy --nothing",
+        "python scripts/find_incomplete_requests.py --nothing x",
+        "aws logs filter-log-events --log-grop-name x",
+        "aws logs filter-log-evnts",
+        "kubectl delete pod web",
+        "frobnicate",
+        "echo one | frobnicate",
+    ],
+)
+def test_what_is_wrong_is_found(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(AssertionError):
+        for command in commands(Block(ROOT / "README.md", 0, "sh", line + "\n")):
+            check(command.words, "here")
 
 
 @pytest.mark.parametrize("name", command_pages.NAMES)
@@ -260,12 +281,14 @@ def expanded(words: tuple[str, ...]) -> list[str]:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, without anybody's configuration."""
+    """A folder with the configuration that the docs show, and nobody else's."""
     for name in ("XDG_CONFIG_HOME", "HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
     monkeypatch.delenv("KUBECONFIG", raising=False)
     work = tmp_path / "work"
     work.mkdir()
+    configured = next(b for b in blocks(ROOT / "docs/configuration.md") if b.language == "toml")
+    (work / "oomscope.toml").write_text(configured.text)
     monkeypatch.chdir(work)
     return work
 
@@ -298,13 +321,12 @@ def test_commands_of_the_page_run(
                 _PROVEN.add(command.words)
 
 
-def completed(words: str, cursor: int, tmp_path: Path) -> list[str]:
+def completed(words: str, cursor: int, home: Path) -> list[str]:
     """What the shell would be offered. ``words`` are those on the line, ``cursor`` the one being typed."""
+    asked = {"_OOMSCOPE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(cursor)}
     done = subprocess.run(
-        [shutil.which("oomscope", path=str(Path(__import__("sys").executable).parent)) or "oomscope"],
-        env={"_OOMSCOPE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(cursor), "HOME": str(tmp_path)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [BIN / "oomscope"], env={**asked, "HOME": str(home)}, capture_output=True, text=True, check=True
+    )
     return done.stdout.split()
 
 
@@ -335,14 +357,14 @@ def test_completion_script_is_shell(tmp_path: Path) -> None:
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("no bash")
-    home = {"HOME": str(tmp_path), "PATH": f"{Path(__import__('sys').executable).parent}:/usr/bin:/bin"}
-    shown = subprocess.run(
-        [bash, "-c", "oomscope --show-completion; true"], env=home, capture_output=True, text=True
-    )
-    assert "_OOMSCOPE_COMPLETE" in shown.stdout, shown.stderr
-    assert subprocess.run([bash, "-n"], input=shown.stdout, text=True, check=False).returncode == 0
-    put: Any = subprocess.run(
-        [bash, "-c", "oomscope --install-completion; true"], env=home, capture_output=True, text=True
-    )
-    assert "installed" in put.stdout + put.stderr
+    env = {"HOME": str(tmp_path), "PATH": f"{BIN}:/usr/bin:/bin"}
+
+    def typed(line: str) -> str:  # "; true" keeps bash as the parent, from which the shell is recognised
+        done = subprocess.run([bash, "-c", f"{line}; true"], env=env, capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    shown = typed("oomscope --show-completion")
+    assert "_OOMSCOPE_COMPLETE" in shown
+    assert subprocess.run([bash, "-n"], input=shown, text=True, check=False).returncode == 0
+    assert "installed" in typed("oomscope --install-completion")
     assert list(tmp_path.rglob("oomscope.sh"))
