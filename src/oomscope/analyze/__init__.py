@@ -18,11 +18,17 @@ def analyze(bundle: Bundle, options: AnalyzeOptions | None = None) -> Report:
     """
     from oomscope.analyze.investigate import investigate
 
-    return investigate(bundle, options)
+    return _as_wanted(investigate(bundle, options), options)
 
 
 def analyze_many(bundles: Sequence[Bundle], options: AnalyzeOptions | None = None) -> Report:
     """One report over several kills of one workload: evidence of all bundles pooled."""
     from oomscope.analyze.investigate import investigate_many
 
-    return investigate_many(bundles, options)
+    return _as_wanted(investigate_many(bundles, options), options)
+
+
+def _as_wanted(report: Report, options: AnalyzeOptions | None) -> Report:
+    from oomscope.analyze.privacy import without_addresses
+
+    return report if options is not None and options.show_params else without_addresses(report)
