@@ -21,6 +21,18 @@ def scan(inputs: Sequence[LogInput], *, tz: tzinfo | None = None) -> LogScan:
     return scan_inputs(inputs, tz=tz)
 
 
+def scan_open(inputs: Sequence[LogInput], *, tz: tzinfo | None = None) -> LogScan:
+    """Only what has not ended by the end of the given logs, several times faster than ``scan`` on large ones.
+
+    The request table holds the rows ``scan`` would give without those completed or errored. Coverage and jobs of large
+    logs are partial, since most lines are not read. A request that ran a second action long after its first Completed
+    line shows without its start.
+    """
+    from oomscope.logs.whole import scan_inputs
+
+    return scan_inputs(inputs, tz=tz, only_open=True)
+
+
 def sniff_log(head: bytes) -> str | None:
     """The envelope of an application log by its first 64 KiB, or None when this is no application log.
 

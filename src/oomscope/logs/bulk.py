@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from oomscope.logs.block import COMPLETED, ODD, Block, take
+from oomscope.logs.block import COMPLETED, ENQUEUED, ODD, Block, take
 from oomscope.logs.block_rows import Ends, Starts, Texts, columns, read_ends, read_starts, read_texts, zones
 from oomscope.logs.bytescan import Flags, Ints
 from oomscope.logs.clock import zone_seconds
@@ -307,6 +307,8 @@ class _Feeding:
     def _prepare(self, index: int, text: str, recent: int, seen: int) -> None:
         """Have the scanner know what this line could ask for."""
         block = self._block
+        if block.kinds[index] == ENQUEUED:
+            return
         if block.kinds[index] != ODD or any(word in text for word in _LIFECYCLE):
             self._remember(recent)
         if block.tagged[index]:

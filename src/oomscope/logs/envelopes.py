@@ -123,7 +123,7 @@ def _objects(reader: Reader, owners: Owners, owner: Identity, state: ReadState) 
     for text in lines:
         number += 1
         state.bytes = lines.bytes
-        record = record_of(_object(text), owners)
+        record = record_of(as_object(text), owners)
         if record is None:
             record = Record(last, None, None, text, False, None)
         last = record.owner
@@ -172,7 +172,8 @@ def _rest(order: Reorder, joiner: Joiner, state: ReadState, number: int) -> Iter
     yield from order.rest()
 
 
-def _object(text: str) -> dict[str, Any] | None:
+def as_object(text: str) -> dict[str, Any] | None:
+    """The JSON object that a line is, None if it is none."""
     if text[:1] not in ("{", " "):
         return None
     try:

@@ -41,6 +41,7 @@ class Peeked:
     def __init__(self, head: bytes, rest: Reader, error: Exception | None = None) -> None:
         self._head = head
         self._error = error
+        self._rest = rest
         self._read: Callable[[int], bytes] = getattr(rest, "read1", rest.read)
 
     def read(self, size: int, /) -> bytes:
@@ -52,6 +53,16 @@ class Peeked:
             raise self._error
         return self._read(size)
 
+
+    def readinto(self, view: memoryview) -> int:
+        """Like ``read``, into a buffer; how many bytes, 0 at the end."""
+        into = getattr(self._rest, "readinto1", None)
+        if self._head or self._error is not None or into is None:
+            found = self.read(len(view))
+            view[: len(found)] = found
+            return len(found)
+        count: int = into(view)
+        return count
 
     def take(self, size: int) -> bytes:
         """Up to ``size`` bytes; less at the end or where reading breaks, which the next ``read`` raises."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from oomscope.facts import JOB_SCHEMA, REQUEST_SCHEMA, empty, polars_schema
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from oomscope.logs.interface import Identity
 
 FLUSH_ROWS = 8192
+MOST_ROWS = 100_000  # of one stream; a log of any size must not take more memory than that
+ENDED = ("completed", "errored", "failed", "superseded", "enqueued")
 STREAM_COLUMNS = ("stream", "pod", "container_id")
 
 
@@ -98,8 +101,11 @@ class Rows:
         self._pending: list[Any] = []
         self._waiting: list[dict[str, Any]] = []
         self._waiting_rows = 0
-        self._packed: list[pl.DataFrame] = []
+        self._packed: deque[pl.DataFrame] = deque()
+        self._unended: list[pl.DataFrame] = []  # what is left of the oldest
         self.count = 0
+        self.kept = 0  # in columns
+        self.given_up = 0
 
     def add(self, row: RequestRow | JobRow) -> None:
         """Take a row that will not change any more."""
@@ -141,9 +147,25 @@ class Rows:
         )
         absent = [pl.lit(None).alias(name) for name in self._schema if name not in frame.columns]
         frame = frame.with_columns(absent).select(pl.col(name).cast(types[name]) for name in self._schema)
-        self._packed.append(frame)
+        self._keep(frame)
         self._waiting.clear()
         self._waiting_rows = 0
+
+    def _keep(self, frame: pl.DataFrame) -> None:
+        self._packed.append(frame)
+        self.kept += frame.height
+        self.shrink(MOST_ROWS)
+
+    def shrink(self, most: int) -> None:
+        """Keep about so many rows: the oldest that ended are given up, those that did not end stay."""
+        import polars as pl
+
+        while self.kept > most and self._packed:
+            frame = self._packed.popleft()
+            rest = frame.filter(~pl.col("state").is_in(ENDED))
+            self.kept -= frame.height
+            self.given_up += frame.height - rest.height
+            self._unended.append(rest)
 
     def _pack(self) -> None:
         import polars as pl
@@ -155,7 +177,7 @@ class Rows:
         }
         frame = pl.DataFrame(columns)
         times = [pl.col(name).cast(types[name]) for name, kind in self._schema.items() if kind == "time"]
-        self._packed.append(frame.with_columns(times))
+        self._keep(frame.with_columns(times))
         self._pending.clear()
 
     def frame(self) -> pl.DataFrame | None:
@@ -166,7 +188,8 @@ class Rows:
             self._pack()
         if self._waiting:
             self._pack_columns()
-        return pl.concat(self._packed) if self._packed else None
+        frames = [*self._unended, *self._packed]
+        return pl.concat(frames) if frames else None
 
 
 def _storage(kind: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
+from io import BytesIO
 
 import polars as pl
 
@@ -19,10 +20,15 @@ from oomscope.logs.lines import Peeked, Reader
 from oomscope.logs.params import to_json
 from oomscope.logs.rows import stream_table
 from oomscope.logs.sniff import HEAD_BYTES, sniff
+from oomscope.logs.tracker import NOTE_BEFORE_CONTROLLER, NOTE_MIDDLEWARE
 
 _MAX_LIVES = 2000
 _BROKEN = (OSError, EOFError, zlib.error)
 _LEAST_COPY = 200
+_BLOCKS = ("bare",)  # envelopes whose large logs are read in blocks
+_OPENS = ("bare", "fluentbit", "jsonl")  # and those in which open requests are found without reading every line
+_MOST_ROWS = 200_000  # of all streams together
+_LEARN = 1 << 18  # read line by line even so, to know what the log looks like
 _SMALL = 2 << 20  # below this, reading line by line is no slower
 _OF_ONE_CONTAINER = ("bare", "cri", "docker", "kubectl_ts")
 _RANKS = {
@@ -40,7 +46,8 @@ _ENVELOPE_NAMES = {"kubectl_ts": "kubectl", "kubectl_prefix": "kubectl"}
 class Book:
     """All lives met so far, by input and owner."""
 
-    def __init__(self, tz: tzinfo | None) -> None:
+    def __init__(self, tz: tzinfo | None, *, only_open: bool = False) -> None:
+        self.only_open = only_open
         self.gaps: list[Gap] = []
         self.finished: list[Life] = []
         self._tz = tz
@@ -147,11 +154,19 @@ class Book:
             else:
                 self._finish(life)
         self._lives.clear()
+        self._shrink()
         if state.dropped:
             self.gaps.append(_gap(source, "unparsable", f"has {state.dropped} events that could not be read"))
         if self._dropped:
             self.gaps.append(_gap(source, "cut", f"has lines of more than {_MAX_LIVES} containers"))
             self._dropped = 0
+
+    def _shrink(self) -> None:
+        """Share the room for rows among all streams met so far."""
+        tables = [life.scanner.tracker.rows for life in (*self.finished, *self._ended.values())]
+        if sum(table.kept for table in tables) > _MOST_ROWS:
+            for table in tables:
+                table.shrink(_MOST_ROWS // len(tables))
 
     def _finish(self, life: Life) -> None:
         cut, life.cut_tail = life.cut_tail, False
@@ -176,13 +191,21 @@ class Book:
 
 def drain(reader: Peeked, envelope: str, source: LogInput, state: ReadState, book: Book) -> None:
     """All lines of one input to the lives they belong to; a large log without envelope in whole blocks."""
-    head = reader.take(_SMALL) if envelope == "bare" else None
-    if head is not None and len(head) >= _SMALL:
+    large = _OPENS if book.only_open else _BLOCKS
+    head = reader.take(_SMALL) if envelope in large else b""
+    rest = Peeked(head, reader)
+    if len(head) < _SMALL:
+        _drain_lines(rest, envelope, source, state, book)
+    elif book.only_open:
+        from oomscope.logs.fast import drain_opens
+
+        cut = head.rfind(b"\n", 0, _LEARN) + 1
+        _drain_lines(BytesIO(head[:cut]), envelope, source, state, book)
+        drain_opens(head[:cut], Peeked(head[cut:], reader), envelope, source, state, book)
+    else:
         from oomscope.logs.fast import drain_bare
 
         drain_bare(head, reader, source, state, book)
-        return
-    _drain_lines(reader if head is None else Peeked(head, reader), envelope, source, state, book)
 
 
 def _drain_lines(reader: Reader, envelope: str, source: LogInput, state: ReadState, book: Book) -> None:
@@ -215,9 +238,11 @@ def _gap(source: LogInput, reason: str, detail: str) -> Gap:
     return Gap("app_log", reason, f"{source.label} {detail}")  # type: ignore[arg-type]
 
 
-def scan_inputs(inputs: Sequence[LogInput], *, tz: tzinfo | None = None) -> LogScan:
-    """See ``oomscope.logs.scan``."""
-    book = Book(tz)
+def scan_inputs(
+    inputs: Sequence[LogInput], *, tz: tzinfo | None = None, only_open: bool = False
+) -> LogScan:
+    """See ``oomscope.logs.scan`` and ``oomscope.logs.scan_open``."""
+    book = Book(tz, only_open=only_open)
     for source in sorted(inputs, key=book.rank):
         book.read(source)
     lives = fold(book.end())
@@ -229,15 +254,26 @@ def scan_inputs(inputs: Sequence[LogInput], *, tz: tzinfo | None = None) -> LogS
         streams.append(_stream(life, name))
         processes.extend(life.scanner.lives.facts(name))
         gaps.extend(_undated(life))
+        gaps.extend(_given_up(life))
         requests.append(stream_table(life.scanner.tracker.rows.frame(), REQUEST_SCHEMA, name, life.identity))
         jobs.append(stream_table(life.scanner.jobs.rows.frame(), JOB_SCHEMA, name, life.identity))
+    table = _joined(requests, REQUEST_SCHEMA)
+    if only_open:
+        table = _unended(table)
     return LogScan(
-        requests=_readable(_joined(requests, REQUEST_SCHEMA)),
+        requests=_readable(table),
         jobs=_joined(jobs, JOB_SCHEMA),
         streams=tuple(streams),
         lives=tuple(processes),
         gaps=tuple(gaps),
     )
+
+
+def _unended(requests: pl.DataFrame) -> pl.DataFrame:
+    """What had not ended. Whether a path ever reaches a controller cannot be said when most lines were not read."""
+    said = ~pl.col("note").is_in((NOTE_MIDDLEWARE, NOTE_BEFORE_CONTROLLER))
+    unsaid = pl.when(said).then("note").alias("note")
+    return requests.filter(~pl.col("state").is_in(("completed", "errored"))).with_columns(unsaid)
 
 
 def _names(lives: Iterable[Life]) -> list[str]:
@@ -287,6 +323,14 @@ def _undated(life: Life) -> list[Gap]:
         return []
     detail = f"{life.source} has times without a zone, and nothing in it tells which zone they are in"
     return [Gap("app_log", "unparsable", detail, fix="say it with --tz, for example --tz UTC")]
+
+
+def _given_up(life: Life) -> list[Gap]:
+    count = life.scanner.tracker.rows.given_up
+    if not count:
+        return []
+    detail = f"{life.source} has more requests than are kept: the first {count} that ended were counted and left out"
+    return [Gap("app_log", "cut", detail, fix="give a shorter piece of the log, around the kill")]
 
 
 def _joined(tables: list[pl.DataFrame], schema: dict[str, str]) -> pl.DataFrame:
