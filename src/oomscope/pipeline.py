@@ -53,9 +53,38 @@ def investigate_files(
     tell: Tell = quiet,
 ) -> Report:
     """Gather from files and analyse. Several saved bundles are analysed together, as kills of one workload."""
+    bundles = _bundles_in(paths)
+    if len(bundles) > 1:
+        return _analyse_together(bundles, show_params=show_params, tell=tell)
     bundle = gather_files(paths, target=target, tz=tz, show_params=show_params, tell=tell)
     tell("analysing")
     return analyse(bundle, show_params=show_params)
+
+
+def _bundles_in(paths: Sequence[Path]) -> list[Path]:
+    """The saved bundles given, or directly below the folders given; none as soon as one path is anything else."""
+    from oomscope.evidence import is_bundle
+
+    found: list[Path] = []
+    for path in paths:
+        below = [path] if is_bundle(path) else sorted(p for p in path.glob("*") if is_bundle(p))
+        if not below:
+            return []
+        found += below
+    return list(dict.fromkeys(found))
+
+
+def _analyse_together(folders: Sequence[Path], *, show_params: bool, tell: Tell) -> Report:
+    from oomscope.analyze import analyze_many
+    from oomscope.analyze.model import AnalyzeOptions
+    from oomscope.evidence import load
+
+    bundles = []
+    for folder in folders:
+        tell(f"reading {folder.name}")
+        bundles.append(load(folder))
+    tell("analysing")
+    return analyze_many(bundles, AnalyzeOptions(show_params=show_params))
 
 
 def analyse(bundle: Bundle, *, show_params: bool = False) -> Report:
