@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ABSENT = -4.0  # an endpoint that did not run before a kill hardly caused it
+A_KILL = 6.0  # nats another kill may add: kills minutes apart share their traffic and are not independent
 ALTERNATING_FROM = 3.0  # nats by which separate causes must win
 LEFT_OUT = ("prior", "growth", "share", "busy")  # not new evidence at every kill
 
@@ -58,7 +59,7 @@ def pool(cases: list[Case], weights: Weights) -> Pooled:
         extra = sum(
             (_aligned(s, c, lead, pattern) for s, c in zip(alone[1:], others, strict=True)), _zeros(lead)
         )
-        terms[pattern] = {**own, "recurrence": extra}
+        terms[pattern] = {**own, "recurrence": _bounded(extra, pattern, lead)}
     none = {
         pattern: {**own, "recurrence": sum(_rest(s.none[pattern]) for s in alone[1:])}
         for pattern, own in pooled.none.items()
@@ -68,6 +69,14 @@ def pool(cases: list[Case], weights: Weights) -> Pooled:
         scores=scores, kills=len(cases), hits=_hits(cases), ochiai=_ochiai(cases),
         common=_common(scores, alone, cases),
     )  # fmt: skip
+
+
+def _bounded(extra: Floats, pattern: Pattern, lead: Case) -> Floats:
+    """What other kills add never carries a fault in flight that was not in flight at this kill."""
+    if pattern in ("memory_leak", "background_job"):
+        return extra
+    here = lead.transient.open + lead.queued > 0
+    return np.where(here, extra, np.minimum(extra, 0.0))
 
 
 def _zeros(case: Case) -> Floats:
@@ -82,7 +91,7 @@ def _aligned(scores: Scores, case: Case, lead: Case, pattern: Pattern) -> Floats
     """Evidence of another kill (its memory fit left out: that is pooled) for the endpoints of the leading case."""
     own = sum((v for name, v in scores.terms[pattern].items() if name not in LEFT_OUT), _zeros(case))
     place = _places(lead, case)
-    return np.array([float(own[i]) if i >= 0 else ABSENT for i in place])
+    return np.array([float(np.clip(own[i], -A_KILL, A_KILL)) if i >= 0 else ABSENT for i in place])
 
 
 def _places(lead: Case, case: Case) -> list[int]:
