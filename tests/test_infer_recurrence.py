@@ -1,0 +1,49 @@
+"""Several kills together: evidence adds up, within bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from oomscope.analyze.case import Case, measure
+from oomscope.analyze.recurrence import A_KILL, pool, recurrence_doc
+from oomscope.analyze.weights import load_weights
+from tests.infer_help import bundle, joined, kill_case, memory, ordinary, request
+
+
+def case_of(*open_: dict[str, Any]) -> Case:
+    rows = [*ordinary(900, 1, "A#index"), *ordinary(900, 30, "Slow#report"), *open_]
+    evidence, kill = bundle(rows, samples=memory(900, 5, lambda t: 300)), kill_case()
+    return measure(evidence, kill, joined(evidence, kill))
+
+
+def recurrence(cases: list[Case], name: str) -> float:
+    pooled = pool(cases, load_weights())
+    return float(pooled.scores.terms["runaway_request"]["recurrence"][cases[0].runs.names.index(name)])
+
+
+def test_the_same_request_at_two_kills_counts_for_more() -> None:
+    old = request(-120, None, "Slow#report")
+    assert 0 < recurrence([case_of(old), case_of(old)], "Slow#report") <= A_KILL
+
+
+def test_a_fault_that_was_not_in_flight_at_this_kill_is_not_carried_over() -> None:
+    assert recurrence([case_of(), case_of(request(-120, None, "Slow#report"))], "Slow#report") <= 0
+
+
+def test_hits_stand_against_chance_and_the_baseline_score_is_told() -> None:
+    old = request(-120, None, "Slow#report")
+    doc = recurrence_doc(pool([case_of(old), case_of(old), case_of(old)], load_weights()))
+    assert doc["kills"] == 3
+    assert doc["endpoints"][0]["endpoint"] == "Slow#report"
+    assert doc["endpoints"][0]["open_at"] == 3
+    assert doc["endpoints"][0]["expected"] < 0.5
+    assert doc["ochiai"][0] == {"endpoint": "Slow#report", "score": pytest.approx(1.0)}
+
+
+def test_traffic_is_not_new_evidence_at_every_kill() -> None:
+    """A busy endpoint gains nothing on a rare one by being busy again."""
+    pooled = pool([case_of(), case_of()], load_weights())
+    busy, rare = pooled.scores.terms["memory_leak"]["recurrence"]
+    assert busy == rare
