@@ -205,7 +205,7 @@ def summary_row(name: str, report: Report) -> dict[str, Any]:
         "pod": document["target"]["pod"],
         "container": document["target"]["container"],
         "verdict": document["kill"]["verdict"],
-        "peak_bytes": report.memory.get("peak_bytes"),
+        "peak_bytes": _peak(report),
         "limit_bytes": document["kill"]["limit_bytes"],
         "open": len(report.in_flight),
         "strength": document["cause"]["strength"],
@@ -213,3 +213,14 @@ def summary_row(name: str, report: Report) -> dict[str, Any]:
         "pattern": (leading or {}).get("pattern"),
         "problem": None,
     }
+
+
+def _peak(report: Report) -> int | None:
+    """The largest memory sample of the container that died, bytes."""
+    samples = [
+        value
+        for series in report.memory.get("series") or ()
+        if series.get("dead")
+        for _at, value in series.get("points") or ()
+    ]
+    return max(samples, default=None)

@@ -14,6 +14,7 @@ from oomscope.render.style import Style
 from oomscope.render.terminal import DIM, HEAD, RED, Lines, table, to_string, wrap
 from oomscope.render.words import SHORT, VERDICTS
 
+Cells = tuple[str, ...]
 _BAD = {"denied", "unreachable", "timed_out", "missing", "error"}
 
 
@@ -26,10 +27,18 @@ def render_list(rows: Sequence[Row], style: Style) -> str:
     """
     if not rows:
         return to_string([Text("no kills found")], style)
-    heads = ("ID", f"WHEN ({_zone(rows, style)})", "WORKLOAD", "CTR", "PEAK/LIMIT", "OPEN", "VERDICT")
-    cells = [_list_cells(row, style) for row in rows]
-    lines = table(heads, cells, style.width, flex=(0, 2, 6), right=(4, 5))
+    heads: Cells = ("ID", f"WHEN ({_zone(rows, style)})", "WORKLOAD", "CTR", "PEAK/LIMIT", "OPEN", "VERDICT")
+    cells: list[Cells] = [_list_cells(row, style) for row in rows]
+    if len({row[3] for row in cells}) == 1:  # the same container everywhere says nothing and takes room
+        heads, cells = _without(heads, 3), [_without(row, 3) for row in cells]
+    lines = table(
+        heads, cells, style.width, flex=(0, 2, len(heads) - 1), right=(len(heads) - 3, len(heads) - 2)
+    )
     return to_string([*lines, Text(), Text(_counted(rows), style=DIM)], style)
+
+
+def _without(cells: Cells, column: int) -> Cells:
+    return (*cells[:column], *cells[column + 1 :])
 
 
 def _when(row: Row, style: Style) -> str:
