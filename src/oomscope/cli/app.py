@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -83,7 +83,22 @@ def build() -> typer.Typer:
     return app
 
 
-def _root() -> None:
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from oomscope import __version__
+
+        print(f"oomscope {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", callback=_tell_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
     pass
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def command(
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[SOURCE]", help="With --policy: only this source.", show_default=False),
+        typer.Argument(metavar="SOURCE", help="With --policy: only this source.", show_default=False),
     ] = None,
     config: opt.ConfigFile = None,
     cluster: opt.ClusterName = None,

@@ -17,7 +17,7 @@ def command(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[REPORT]", help="A bundle folder, or a JSON or HTML report.", show_default=False
+            metavar="REPORT", help="A bundle folder, or a JSON or HTML report.", show_default=False
         ),
     ] = None,
     sources: opt.Sources = None,

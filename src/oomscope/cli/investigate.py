@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def command(
     target: Annotated[
-        str | None, typer.Argument(metavar="[POD]", help="POD or deployment/NAME.", show_default=False)
+        str | None, typer.Argument(metavar="POD", help="POD or deployment/NAME.", show_default=False)
     ] = None,
     sources: opt.Sources = None,
     alert: opt.Alert = None,
