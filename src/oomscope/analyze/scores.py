@@ -135,7 +135,12 @@ def raw_terms(case: Case, weights: Weights, gains: MemoryGains | None = None) ->
             "share": _share(case, "seconds"),
         },
     }
-    none: dict[Pattern, dict[str, float]] = {
+    return Scores(terms, _nobody(case, memory))
+
+
+def _nobody(case: Case, memory: _Relative) -> dict[Pattern, dict[str, float]]:
+    """Raw terms of the causes without one endpoint."""
+    return {
         "undersized_limit": {
             "growth": memory.of_nothing,
             "rise": _ordinary_rise(case),
@@ -143,7 +148,6 @@ def raw_terms(case: Case, weights: Weights, gains: MemoryGains | None = None) ->
         },
         "process_growth": {"growth": memory.of_all, "rise": _ordinary_rise(case)},
     }
-    return Scores(terms, none)
 
 
 def _best_form(terms: dict[Pattern, Terms], n: int, log_prior: float, crowd: dict[str, int]) -> Terms:
