@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from oomscope.logs.interface import LogInput, LogScan
 
 
@@ -31,6 +33,19 @@ def scan_open(inputs: Sequence[LogInput], *, tz: tzinfo | None = None) -> LogSca
     from oomscope.logs.whole import scan_inputs
 
     return scan_inputs(inputs, tz=tz, only_open=True)
+
+
+def lifecycles(
+    inputs: Sequence[LogInput], sink: Callable[[pl.DataFrame], None], *, tz: tzinfo | None = None
+) -> LogScan:
+    """What every ended request took, as tables of numbers that go to ``sink`` piece by piece, in no fixed order.
+
+    Columns: ``oomscope.logs.lifecycles.SCHEMA`` (times in ms, sizes in bytes). For logs of any size in little memory;
+    requests that are anything but usual, and all of small logs, are in the scan that is returned instead.
+    """
+    from oomscope.logs.whole import scan_inputs
+
+    return scan_inputs(inputs, tz=tz, sink=sink)
 
 
 def sniff_log(head: bytes) -> str | None:

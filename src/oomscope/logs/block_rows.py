@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oomscope.logs.block import Block
-from oomscope.logs.bytescan import Cursors, Flags, Ints
+from oomscope.logs.bytescan import Cursors, Flags, Ints, View
 from oomscope.logs.rails_text import parse_processing
 
 Floats = npt.NDArray[np.float64]
@@ -81,22 +81,27 @@ def zones(block: Block, starts: Starts) -> set[str]:
 def read_ends(block: Block) -> Ends:
     """The Completed lines of the clean requests."""
     lines = block.clean.completed
-    cursors = Cursors(block.view, block.messages[lines] + len("Completed "), block.ends[lines])
+    return read_completed(block.view, block.messages[lines], block.ends[lines])
+
+
+def read_completed(view: View, messages: Ints, stops: Ints) -> Ends:
+    """The Completed lines whose messages stand at these positions."""
+    cursors = Cursors(view, messages + len("Completed "), stops)
     status = cursors.number()
-    cursors.good &= cursors.at == block.messages[lines] + len("Completed 200")
+    cursors.good &= cursors.at == messages + len("Completed 200")
     _phrase(cursors)
     duration = cursors.number()
     cursors.skip(b"ms")
     told = cursors.at < cursors.ends
     cursors.need(b" (", told)
-    view = _time(cursors, b"Views: ")
+    viewed = _time(cursors, b"Views: ")
     db = _time(cursors, b"ActiveRecord: ")
     counting = cursors.maybe(b"Allocations: ")
     allocations = np.where(counting, cursors.number(counting), -1)
     gc = _time(cursors, b"GC: ")
     cursors.need(b")", told)
     cursors.at_end()
-    return Ends(status, duration, view, db, gc, allocations, cursors.good)
+    return Ends(status, duration, viewed, db, gc, allocations, cursors.good)
 
 
 def _time(cursors: Cursors, name: bytes) -> Floats:

@@ -11,12 +11,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from oomscope.logs.block import COMPLETED, ODD, PARAMETERS, PROCESSING, QUIET, STARTED, find_tags, hashes, id_words
 from oomscope.logs.bytescan import Ints, View, Words, word
+
+if TYPE_CHECKING:
+    import polars as pl
 
 BLOCK = 1 << 20
 _WINDOW = 8  # blocks that wait for the rest of their requests
@@ -67,6 +71,10 @@ class Matcher:
             yield from sorted(waiting.lines.items())
         self._waiting.clear()
 
+    def frame(self, *, least: int) -> pl.DataFrame | None:
+        """What was read of whole requests since the last call, if that is at least so many; here nothing is."""
+        return None
+
     def _sort_out(self, buffer: bytearray, size: int) -> _Waiting:
         view = View(buffer, size)
         ends = view.newlines()
@@ -79,7 +87,10 @@ class Matcher:
         keyed = left[tags[left] >= 0]
         words = id_words(view, tags[keyed] + 1)
         keys, kind = hashes(words), kinds[keyed]
-        matched = _whole(keys, kind)
+        whole = _whole(keys, kind)
+        self._whole_here(view, ends, tags, np.where(whole >= 0, keyed[whole], -1))
+        matched = np.zeros(keyed.size, np.bool_)
+        matched[whole[whole >= 0]] = True
         numbers, keys, kind = keyed[~matched], keys[~matched], kind[~matched]
         done = np.zeros(starts.size, np.bool_)
         done[keyed[matched]] = True
@@ -94,9 +105,12 @@ class Matcher:
         """Drop requests that are whole now, over the border of blocks."""
         window = self._waiting
         keys, kinds = (np.concatenate([getattr(one, name) for one in window]) for name in ("keys", "kinds"))
-        matched = _whole(keys, kinds)
-        if not matched.any():
+        whole = _whole(keys, kinds)
+        if not whole.size:
             return
+        self._whole_across(whole)
+        matched = np.zeros(keys.size, np.bool_)
+        matched[whole[whole >= 0]] = True
         at = 0
         for one in window:
             mine = matched[at : at + one.keys.size]
@@ -105,6 +119,12 @@ class Matcher:
                 del one.lines[number]
             one.numbers, one.keys, one.kinds = one.numbers[~mine], one.keys[~mine], one.kinds[~mine]
 
+
+    def _whole_here(self, view: View, ends: Ints, tags: Ints, whole: Ints) -> None:
+        """Requests that began and ended in one block: lines of it, see ``_whole``."""
+
+    def _whole_across(self, whole: Ints) -> None:
+        """Requests that began and ended in the window: places among its lines with a request id."""
 
     def _quieten(
         self, kinds: npt.NDArray[np.uint8], view: View, buffer: bytearray, tags: Ints, ends: Ints
@@ -141,11 +161,13 @@ def _kinds(view: View, tags: Ints) -> npt.NDArray[np.uint8]:
     return kinds
 
 
-def _whole(keys: Words, kinds: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Which lines belong to groups of Started, perhaps Processing and Parameters, Completed, and nothing else."""
-    matched = np.zeros(keys.size, np.bool_)
+def _whole(keys: Words, kinds: npt.NDArray[np.uint8]) -> Ints:
+    """Requests that are whole: places of their Started, Processing, Parameters and Completed lines, one row each.
+
+    Processing and Parameters may be missing (-1); nothing else may have the same id.
+    """
     if not 2 <= keys.size <= _NUMBER:
-        return matched
+        return np.empty((4, 0), np.int64)
     order = np.sort((keys & ~_NUMBER) | np.arange(keys.size, dtype=np.uint64))
     places = (order & _NUMBER).view(np.int64)
     key = order >> np.uint64(16)
@@ -157,11 +179,14 @@ def _whole(keys: Words, kinds: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     begins &= kind[first + 1] == PROCESSING
     usual = begins & (size == 3) & (kind[first + 2] == COMPLETED)
     full = begins & (size == 4) & (kind[first + 2] == PARAMETERS) & (kind[first + 3] == COMPLETED)
-    places = np.concatenate((places, np.zeros(3, np.int64)))
-    one = keys[places[first]]  # the sort saw most of the hash only
-    for by, where in ((1, short | usual | full), (2, usual | full), (3, full)):
-        differs = where & (keys[places[first + by]] != one)
-        short, usual, full = short & ~differs, usual & ~differs, full & ~differs
-    for by, where in ((0, short | usual | full), (1, short | usual | full), (2, usual | full), (3, full)):
-        matched[places[first[where] + by]] = True
-    return matched
+    good = short | usual | full
+    first, usual, full = first[good], usual[good], full[good]
+    last = first + 1 + usual + 2 * full
+    rows = np.stack((
+        places[first], np.where(usual | full, places[first + 1], -1),
+        np.where(full, places[np.minimum(first + 2, places.size - 1)], -1), places[last],
+    ))  # fmt: skip
+    same = np.ones(first.size, np.bool_)  # the sort saw most of the hash only
+    for row in rows[1:]:
+        same &= (row < 0) | (keys[row] == keys[rows[0]])
+    return rows[:, same]

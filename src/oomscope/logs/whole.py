@@ -26,7 +26,7 @@ _MAX_LIVES = 2000
 _BROKEN = (OSError, EOFError, zlib.error)
 _LEAST_COPY = 200
 _BLOCKS = ("bare",)  # envelopes whose large logs are read in blocks
-_OPENS = ("bare", "fluentbit", "jsonl")  # and those in which open requests are found without reading every line
+_MATCHED = ("bare", "fluentbit", "jsonl")  # and those in which not every line must be read when not all is wanted
 _MOST_ROWS = 200_000  # of all streams together
 _LEARN = 1 << 18  # read line by line even so, to know what the log looks like
 _SMALL = 2 << 20  # below this, reading line by line is no slower
@@ -46,8 +46,11 @@ _ENVELOPE_NAMES = {"kubectl_ts": "kubectl", "kubectl_prefix": "kubectl"}
 class Book:
     """All lives met so far, by input and owner."""
 
-    def __init__(self, tz: tzinfo | None, *, only_open: bool = False) -> None:
-        self.only_open = only_open
+    def __init__(
+        self, tz: tzinfo | None, *, only_open: bool = False, sink: Callable[[pl.DataFrame], None] | None = None
+    ) -> None:
+        self.matching = only_open or sink is not None
+        self.sink = sink  # takes the lifecycles of whole requests
         self.gaps: list[Gap] = []
         self.finished: list[Life] = []
         self._tz = tz
@@ -191,17 +194,17 @@ class Book:
 
 def drain(reader: Peeked, envelope: str, source: LogInput, state: ReadState, book: Book) -> None:
     """All lines of one input to the lives they belong to; a large log without envelope in whole blocks."""
-    large = _OPENS if book.only_open else _BLOCKS
+    large = _MATCHED if book.matching else _BLOCKS
     head = reader.take(_SMALL) if envelope in large else b""
     rest = Peeked(head, reader)
     if len(head) < _SMALL:
         _drain_lines(rest, envelope, source, state, book)
-    elif book.only_open:
-        from oomscope.logs.fast import drain_opens
+    elif book.matching:
+        from oomscope.logs.matched import drain_matched
 
         cut = head.rfind(b"\n", 0, _LEARN) + 1
         _drain_lines(BytesIO(head[:cut]), envelope, source, state, book)
-        drain_opens(head[:cut], Peeked(head[cut:], reader), envelope, source, state, book)
+        drain_matched(head[:cut], Peeked(head[cut:], reader), envelope, source, state, book)
     else:
         from oomscope.logs.fast import drain_bare
 
@@ -239,10 +242,14 @@ def _gap(source: LogInput, reason: str, detail: str) -> Gap:
 
 
 def scan_inputs(
-    inputs: Sequence[LogInput], *, tz: tzinfo | None = None, only_open: bool = False
+    inputs: Sequence[LogInput],
+    *,
+    tz: tzinfo | None = None,
+    only_open: bool = False,
+    sink: Callable[[pl.DataFrame], None] | None = None,
 ) -> LogScan:
-    """See ``oomscope.logs.scan`` and ``oomscope.logs.scan_open``."""
-    book = Book(tz, only_open=only_open)
+    """See ``oomscope.logs.scan``, ``scan_open`` and ``lifecycles``."""
+    book = Book(tz, only_open=only_open, sink=sink)
     for source in sorted(inputs, key=book.rank):
         book.read(source)
     lives = fold(book.end())

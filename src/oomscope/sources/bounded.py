@@ -58,6 +58,16 @@ class FileInput:
         inner = _Inflating(raw, self) if start == b"\x1f\x8b" else _Capped(raw, self)
         return io.BufferedReader(inner, _CHUNK)
 
+    def plain_path(self) -> Path | None:
+        """The file itself, when its bytes are plain, all of it may be read, and it is a regular file; else None."""
+        try:
+            with open_regular(self.path) as raw:
+                packed = raw.read(2) == b"\x1f\x8b"
+                whole = os.fstat(raw.fileno()).st_size <= self.limits.plain
+        except OSError:
+            return None
+        return self.path if whole and not packed else None
+
     def head(self) -> bytes:
         """The first plain bytes."""
         with self.open() as stream:
@@ -105,10 +115,9 @@ class _Capped(io.RawIOBase):
             if self._raw.read(1):
                 self._owner.cut = f"larger than {self._owner.limits.plain // MIB} MiB, the rest was not read"
             return 0
-        data = self._raw.read(min(len(view), self._left))
-        self._left -= len(data)
-        view[: len(data)] = data
-        return len(data)
+        count: int = self._raw.readinto(view[: min(len(view), self._left)])  # type: ignore[attr-defined]
+        self._left -= count
+        return count
 
     def close(self) -> None:
         self._raw.close()
