@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -100,11 +100,15 @@ def test_lograge_beside_the_original_lines_shows_what_was_open() -> None:
     assert one(result, "/a")["state"] == "completed"
 
 
-def test_the_line_of_the_puma_hook_disturbs_nothing() -> None:
-    hook = "2026-11-23T09:21:12.000000Z worker 0 (pid 12) ended: pid 12 SIGKILL (signal 9)\n"
-    plain: Any = scanned(started(1, 10, "/a") + started(2, 11, "/b"))
-    hooked: Any = scanned(started(1, 10, "/a") + started(2, 11, "/b") + hook)
-    assert hooked.requests.select("path", "state").equals(plain.requests.select("path", "state"))
+def test_the_line_of_the_puma_hook_ends_the_worker() -> None:
+    page = (Path(__file__).parent.parent / "docs/recipes/puma.md").read_text()
+    (hook,) = re.findall(r"```text\n(reaped .*\n)```", page)
+    boot = "".join(
+        f"[1] - Worker {i} (PID: {pid}) booted in 0.13s, phase: 0\n" for i, pid in ((0, 12), (1, 15))
+    )
+    result = scanned(boot + started(1, 10, "/a") + hook)
+    assert {life.pid: life.end for life in result.lives}[12] == "reaped_sigkill"
+    assert {life.pid: life.end for life in result.lives}[15] == "running"
 
 
 @pytest.mark.parametrize(
