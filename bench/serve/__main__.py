@@ -1,0 +1,94 @@
+"""Prints the figures of the service: ``python -m bench.serve [storm] [crash] [fuzz]``.
+
+The full size (the default) takes about half an hour on two cores that have nothing else to do. ``--small`` takes a
+minute and only shows that everything runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.serve import crash, fuzz, storm
+
+PARTS = ("storm", "crash", "fuzz")
+MB = 1024 * 1024
+
+
+def main() -> int:
+    """Run the parts that were asked for; 1 when a promise is broken."""
+    parser = argparse.ArgumentParser(prog="python -m bench.serve", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
+    parser.add_argument("--small", action="store_true", help="a minute instead of half an hour")
+    parser.add_argument("--crashes", type=int, default=None)
+    parser.add_argument("--seed", type=int, default=1)
+    flags = parser.parse_args()
+    good = True
+    print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    for part in flags.parts or PARTS:
+        with tempfile.TemporaryDirectory(prefix=f"oomscope-{part}-") as folder:
+            good &= {"storm": _storm, "crash": _crash, "fuzz": _fuzz}[part](Path(folder), flags)
+    return 0 if good else 1
+
+
+def _line(name: str, value: object, good: bool | None = None) -> None:
+    mark = {None: " ", True: "+", False: "!"}[good]
+    print(f"{mark} {name:<52} {value}")
+
+
+def _storm(folder: Path, flags: argparse.Namespace) -> bool:
+    small = flags.small
+    alerts, kills, seconds = (500, 20, 5.0) if small else (10_000, 400, 60.0)
+    r = storm.run(folder, alerts=alerts, kills=kills, seconds=seconds, settle_s=120 if small else 1800)
+    p99 = r.quantile(0.99)
+    checks = [
+        r.accepted == alerts,
+        r.stored == alerts,
+        r.kills_found == r.reports == r.stage_rows == kills,
+        p99 < 0.1,
+        r.peak_bytes < 500 * MB,
+        r.heads == r.threads,
+    ]
+    print(f"storm: {alerts:,} alerts in {seconds:.0f} s for {kills} kills (load {os.getloadavg()[0]:.1f})")
+    _line("accepted (202), refused", f"{r.accepted:,}, {r.refused:,} in {r.span_s:.1f} s", checks[0])
+    _line("stored and joined to their kill", f"{r.stored:,}", checks[1])
+    _line(
+        "kills found, reported, last stages run", f"{r.kills_found}, {r.reports}, {r.stage_rows}", checks[2]
+    )
+    _line(
+        "accept p50 / p99 / max",
+        f"{r.quantile(0.5) * 1e3:.0f} / {p99 * 1e3:.0f} / {max(r.accept_s) * 1e3:.0f} ms",
+        checks[3],
+    )
+    _line("peak memory, both processes / answering one",
+          f"{r.peak_bytes / MB:.0f} / {r.peak_api_bytes / MB:.0f} MiB", checks[4])  # fmt: skip
+    _line("threads, Slack messages that head one", f"{r.threads}, {r.heads}", checks[5])
+    _line("until all were reported and told", f"{r.settled_s:.0f} s after the last alert")
+    return all(checks)
+
+
+def _crash(folder: Path, flags: argparse.Namespace) -> bool:
+    count = flags.crashes or (5 if flags.small else 200)
+    r = crash.run(folder, crashes=count, seed=flags.seed)
+    print(f"kill -9: {r.crashes} times, seed {flags.seed} ({r.seconds:.0f} s)")
+    _line("alerts accepted, kills reported", f"{r.accepted}, {r.kills}")
+    _line("lost", r.lost or "nothing", not r.lost)
+    _line("told or reported twice", r.doubled or "nothing", not r.doubled)
+    for moment, times in r.moments.most_common(8):
+        _line(f"in work when killed: {moment}", times)
+    return not (r.lost or r.doubled)
+
+
+def _fuzz(folder: Path, flags: argparse.Namespace) -> bool:
+    r = fuzz.run(folder, cases=50 if flags.small else 1800, seed=flags.seed)
+    print(f"generated requests: {r.cases:,}")
+    _line("answers by status", dict(sorted(r.codes.items())))
+    _line("5xx", r.failures or "none", not r.failures)
+    return not r.failures
+
+
+if __name__ == "__main__":
+    sys.exit(main())
