@@ -110,6 +110,16 @@ def test_failures_are_counted_and_forgotten_after_success(store: Store) -> None:
     assert (task.leases, task.errors) == (1, 0)
 
 
+def test_a_task_that_ends_its_process_holds_up_no_other(store: Store) -> None:
+    ask(store, "deadly", due=datetime.now(UTC) - timedelta(hours=1))
+    assert queue.lease(store, KIND, "dead", 0.01)
+    ask(store, "other")
+    time.sleep(0.05)
+    task = queue.lease(store, KIND, "alive", 30)
+    assert task
+    assert task.key == "other"
+
+
 def test_many_threads_share_the_work_without_overlap(store: Store) -> None:
     keys = [f"k{number:03d}" for number in range(60)]
     ask(store, *keys)

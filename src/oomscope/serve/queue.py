@@ -71,14 +71,17 @@ def enqueue(store: Store, connection: Connection, requests: Sequence[Request]) -
 
 
 def lease(store: Store, kinds: Sequence[str], owner: str, seconds: float) -> Task | None:
-    """Take the most urgent task that is due and not in anybody's hands."""
+    """Take the most urgent task that is due and not in anybody's hands.
+
+    Among equals the one begun least often: a task that ends its process every time holds up no other.
+    """
     with store.write() as connection:
         now = store.now(connection)
         free = sa.or_(tasks.c.lease_until.is_(None), tasks.c.lease_until < now)
         first = (
             sa.select(tasks.c.id)
             .where(tasks.c.kind.in_(kinds), tasks.c.due_at <= now, free)
-            .order_by(tasks.c.priority, tasks.c.due_at)
+            .order_by(tasks.c.priority, tasks.c.leases, tasks.c.due_at)
             .limit(1)
             .with_for_update(skip_locked=True)
             .scalar_subquery()
