@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SHELL = ("sh", "console")
+SHELL = ("sh", "bash", "console")
 _FENCE = re.compile(r"^(\s*)```(\S*)")
 _LIST = re.compile(r"^\s*([-*+]|\d+\.)\s")
 _OPERATORS = ("|", "||", "&&", ";", "&")

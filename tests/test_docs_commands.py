@@ -65,7 +65,7 @@ NOT_RUN = {
         "needs a cluster",
         "get logs describe debug apply create set exec top auth port-forward rollout scale annotate",
     ),
-    "helm": ("needs a cluster", "install upgrade template lint repo"),
+    "helm": ("needs a cluster", "install upgrade template lint repo test uninstall"),
     "docker": ("needs a container runtime", "build run compose"),
     "curl": ("needs a server", None),
     "jq": ("not a dependency", None),
@@ -86,7 +86,9 @@ NOT_RUN = {
 
 
 def is_shell(block: Block) -> bool:
-    return block.language in SHELL or (block.language == "indented" and block.text.split()[0] in TOOLS)
+    return block.language in SHELL or (
+        block.language == "indented" and block.text.split()[0] in (*TOOLS, *NOT_RUN)
+    )
 
 
 BLOCKS = [pytest.param(b, id=b.where) for page in PAGES for b in blocks(page) if is_shell(b)]
@@ -202,6 +204,11 @@ def check_other(words: tuple[str, ...], where: str) -> None:
     if verbs:
         plain = [w for w in words[1:] if not w.startswith("-")]
         assert set(plain) & set(verbs.split()), f"{where}: {' '.join(words[:4])} is not listed"
+    if words[:2] == ("docker", "run"):
+        image = next(i for i, word in enumerate(words) if re.fullmatch(r"(?:\S+/)?oomscope:[\w.]+", word))
+        parse(list(words[image + 1 :]), where)
+    for word in words:
+        assert not word.startswith("deploy/") or (ROOT / word).exists(), f"{where}: {word} is not there"
 
 
 @pytest.mark.parametrize(
