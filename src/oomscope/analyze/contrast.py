@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import polars as pl
-from scipy.stats import hypergeom, poisson
 
+from oomscope.analyze.tails import log_hypergeometric_tail, poisson_tail
 from oomscope.analyze.traits import (
     ABSENT,
     MIN_ORDINARY,
@@ -109,7 +109,7 @@ def _log_p(trait: _Trait, tests: float) -> float:
     """Log of the Sidak-corrected chance of at least so many hits if suspects were drawn like ordinary requests."""
     n, pool = len(trait.known), len(trait.known) + len(trait.base_known)
     carriers = len(trait.hits) + len(trait.base_hits)
-    log_p = float(hypergeom.logsf(len(trait.hits) - 1, pool, carriers, n))
+    log_p = log_hypergeometric_tail(len(trait.hits), pool, carriers, n)
     return min(0.0, log_p + math.log(tests)) if log_p < -12 else math.log(-math.expm1(tests * _log1m(log_p)))
 
 
@@ -146,8 +146,8 @@ def _testable(pooled: Counter[str], n: int, others: int) -> int:
     """Values common enough that they could be significant at all; the others need no correction (Tarone)."""
     could = 0
     for count, values in Counter(pooled.values()).items():
-        best = hypergeom.sf(min(count, n) - 1, n + others, count, n)
-        could += values if best <= ALPHA else 0
+        best = log_hypergeometric_tail(min(count, n), n + others, count, n)
+        could += values if best <= math.log(ALPHA) else 0
     return max(1, could)
 
 
@@ -256,7 +256,7 @@ def _collisions(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -
     if same > RARE_PAIR:
         return 1.0, []
     pairs = sum(c * (c - 1) // 2 for c in ours.values())
-    p = float(poisson.sf(pairs - 1, same * n * (n - 1) / 2))
+    p = poisson_tail(pairs, same * n * (n - 1) / 2)
     known = frozenset(i for i, v in enumerate(bad) if v is not None)
     base = frozenset(i for i, v in enumerate(good) if v is not None)
     order = sorted(repeated, key=lambda v: (-repeated[v], v))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from oomscope.analyze.bodies import body_bytes
 from oomscope.analyze.model import AccessJoin, InFlight, KillCase
 from oomscope.analyze.names import EndpointNames
 
@@ -103,7 +104,7 @@ def make_runs(
     source = "app_log"
     if logged.is_empty():
         logged, source = _from_alb(bundle, kill, join, names), "alb"
-    parts = [logged, _jobs(bundle, kill, flight), _open_requests(flight, bundle), _open_jobs(flight)]
+    parts = [logged, _jobs(bundle, kill, flight), _open_requests(flight, bundle, kill), _open_jobs(flight)]
     table = pl.concat(parts)
     table = table.filter(
         pl.col("start").is_not_null() & ((pl.col("end").is_null()) | (pl.col("end") >= -HORIZON_S))
@@ -128,7 +129,8 @@ def _logged(
     bundle: Bundle, kill: KillCase, flight: InFlight, join: AccessJoin, names: EndpointNames
 ) -> pl.DataFrame:
     at = _time(kill)
-    done = bundle.requests.with_row_index("request_row").filter(
+    told = bundle.requests.with_columns(body=body_bytes(bundle.requests, at))
+    done = told.with_row_index("request_row").filter(
         pl.col("state").is_in(_FINISHED) & pl.col("ended_at").is_not_null() & (pl.col("started_at") <= at)
     )
     pairs = join.pairs.select(
@@ -148,7 +150,7 @@ def _logged(
             end=seconds_after("ended_at", at),
             allocs="allocations",
             mem="mem_bytes",
-            received="received_bytes",
+            received=pl.coalesce(pl.col("received_bytes").cast(pl.Float64), "body"),
             sent="sent_bytes",
             dead=_in_dead_process(kill),
             open=pl.lit(False),
@@ -180,18 +182,24 @@ def _jobs(bundle: Bundle, kill: KillCase, flight: InFlight) -> pl.DataFrame:
     )
 
 
-def _open_requests(flight: InFlight, bundle: Bundle) -> pl.DataFrame:
+def _open_requests(flight: InFlight, bundle: Bundle, kill: KillCase) -> pl.DataFrame:
     sizes = bundle.accesses.with_row_index("access_row").select(
         pl.col("access_row").cast(pl.Int64), "received_bytes"
     )
-    rows = flight.requests.join(sizes, on="access_row", how="left", maintain_order="left")
+    bodies = pl.DataFrame({"body": body_bytes(bundle.requests, _time(kill))}).with_row_index("request_row")
+    rows = flight.requests.join(sizes, on="access_row", how="left", maintain_order="left").join(
+        bodies.with_columns(pl.col("request_row").cast(flight.requests["request_row"].dtype)),
+        on="request_row",
+        how="left",
+        maintain_order="left",
+    )
     return _shape(
         rows.with_columns(
             life=pl.col("stream").fill_null("dead"),
             name="endpoint",
             job=pl.lit(False),
             start=-pl.col("age_s"),
-            received="received_bytes",
+            received=pl.coalesce(pl.col("received_bytes").cast(pl.Float64), "body"),
             dead=pl.lit(True),
             open=pl.lit(True),
         )

@@ -1,0 +1,50 @@
+"""How large request bodies were, as far as the application log alone can tell.
+
+Rails prints ``Started`` when a request reaches it and ``Processing by`` after a JSON body has been parsed, so a large
+body shows as a gap between the two: measured 7.5 s for 14.7 MB, against milliseconds for small ones. A process that
+is stalled as a whole makes all gaps long, so only what goes beyond the usual gap of the same seconds counts.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+PARSE_BYTES_PER_S = 1e6  # on the careful side of the measured 2 MB/s
+SAME_TIME = "2s"
+STALL_FACTOR = 3.0
+MIN_EXCESS_S = 0.3
+BODY_METHODS = ("POST", "PUT", "PATCH")
+
+
+def body_bytes(requests: pl.DataFrame, killed_at: datetime) -> pl.Series:
+    """Estimated body size of each request in bytes, in row order; null where the log tells nothing.
+
+    The length of the logged parameters, or what the gap before the controller stands for, whichever is larger.
+    """
+    gap = (
+        pl.when(pl.col("processing_at").is_not_null())
+        .then(_seconds(pl.col("processing_at") - pl.col("started_at")))
+        .when(pl.col("ended_at").is_null() & (pl.col("state") == "rack_level"))
+        .then(_seconds(pl.lit(killed_at) - pl.col("started_at")))
+    )
+    timed = requests.select(
+        "stream",
+        "params_bytes",
+        with_body=pl.col("method").is_in(BODY_METHODS).fill_null(False),
+        settled=pl.col("processing_at").is_not_null(),
+        bin=pl.col("started_at").dt.truncate(SAME_TIME),
+        gap=gap,
+    )
+    usual = pl.col("gap").filter(pl.col("settled")).median().over("stream", "bin")
+    excess = pl.col("gap") - STALL_FACTOR * pl.coalesce(
+        usual, pl.col("gap").filter(pl.col("settled")).median(), 0.0
+    )
+    parsed = pl.when(pl.col("with_body") & (excess >= MIN_EXCESS_S)).then(excess * PARSE_BYTES_PER_S)
+    logged = pl.when(pl.col("with_body")).then(pl.col("params_bytes").cast(pl.Float64))
+    return timed.select(pl.max_horizontal(parsed, logged).alias("body")).to_series()
+
+
+def _seconds(span: pl.Expr) -> pl.Expr:
+    return span.dt.total_microseconds() / 1e6
