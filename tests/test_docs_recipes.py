@@ -9,11 +9,14 @@ import shutil
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from oomscope import pipeline
 from oomscope.alerts import parse_alert
+from tests.doc_blocks import ROOT
 from tests.logs_help import one, scanned
 
 DEMO = Path(str(files("oomscope").joinpath("data/demo")))
@@ -72,6 +75,32 @@ def test_alert_saved_from_alertmanager_is_read() -> None:
     assert (found.target.namespace, found.target.pod, found.target.container) == ("shop", "web-1", "web")
 
 
+def alert_of(rule: dict[str, Any], **labels: str) -> bytes:
+    """The alert that a rule of the recipe makes, as Grafana sends it: without the expression."""
+    labels = {"alertname": rule["alert"], "namespace": "shop", "pod": "web-1", "container": "web", **labels}
+    alert = {
+        "status": "firing",
+        "labels": labels,
+        "annotations": rule["annotations"],
+        "startsAt": "2026-11-23T09:22:00Z",
+        "generatorURL": "https://grafana.example.com/alerting/grafana/x/view",
+    }
+    return json.dumps({"version": "1", "orgId": 1, "state": "alerting", "alerts": [alert]}).encode()
+
+
+def test_alerts_of_the_rules_name_the_pod_and_claim_a_kill() -> None:
+    page = (ROOT / "docs/recipes/alert-rules.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    rules = {rule["alert"]: rule for rule in yaml.safe_load(block)["groups"][0]["rules"]}
+    whole = parse_alert(alert_of(rules["ContainerOOMKilled"], reason="OOMKilled"), now=NOW)
+    child = parse_alert(alert_of(rules["ProcessOOMKilled"]), now=NOW)
+    unclear = parse_alert(alert_of(rules["ContainerKilledWithoutReason"]), now=NOW)
+    assert {t.target.pod for found in (whole, child, unclear) for t in found.targets} == {"web-1"}
+    assert [point.metric for point in whole.points] == ["last_terminated_reason"]
+    assert [point.metric for point in child.points] == ["oom_events_alert"]
+    assert not unclear.points
+
+
 def rails(n: int, second: int, text: str) -> str:
     return PREFIX.format(n=n, second=second, trace=TRACE) + text + "\n"
 
@@ -101,7 +130,7 @@ def test_lograge_beside_the_original_lines_shows_what_was_open() -> None:
 
 
 def test_the_line_of_the_puma_hook_ends_the_worker() -> None:
-    page = (Path(__file__).parent.parent / "docs/recipes/puma.md").read_text()
+    page = (ROOT / "docs/recipes/puma.md").read_text()
     (hook,) = re.findall(r"```text\n(reaped .*\n)```", page)
     boot = "".join(
         f"[1] - Worker {i} (PID: {pid}) booted in 0.13s, phase: 0\n" for i, pid in ((0, 12), (1, 15))
@@ -115,5 +144,5 @@ def test_the_line_of_the_puma_hook_ends_the_worker() -> None:
     "word", ["keep_original_rails_log", "rails_semantic_logger.started", "log_tags", "log_level"]
 )
 def test_what_the_tool_advises_is_explained(word: str) -> None:
-    page = (Path(__file__).parent.parent / "docs/recipes/logging.md").read_text()
+    page = (ROOT / "docs/recipes/logging.md").read_text()
     assert word in page
