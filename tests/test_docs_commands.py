@@ -132,6 +132,16 @@ def check(words: tuple[str, ...], where: str) -> None:
         check_other(words, where)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_commands_in_the_text_parse(page: Path) -> None:
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for line in re.findall(r"`(oomscope [a-z-][^`]*)`", prose):
+        words = next(commands(Block(page, 0, "sh", line + "\n"))).words[1:]
+        if words in ((name,) for name in (*command_pages.NAMES, "inv")) or words == ("alb", "query"):
+            continue  # only named; "inv" is what completion is shown with
+        parse(list(words), f"{page_id(page)}: {line}")
+
+
 def parse(args: list[str], where: str) -> None:
     """The real parser takes the arguments. Nothing is run."""
     if args[:1] in (["--version"], ["--install-completion"], ["--show-completion"]):
