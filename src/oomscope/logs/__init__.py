@@ -35,7 +35,7 @@ def scan_open(inputs: Sequence[LogInput], *, tz: tzinfo | None = None) -> LogSca
     return scan_inputs(inputs, tz=tz, only_open=True)
 
 
-def lifecycles(
+def scan_lifecycles(
     inputs: Sequence[LogInput], sink: Callable[[pl.DataFrame], None], *, tz: tzinfo | None = None
 ) -> LogScan:
     """What every ended request took, as tables of numbers that go to ``sink`` piece by piece, in no fixed order.

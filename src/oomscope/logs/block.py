@@ -96,7 +96,10 @@ class Block:
         found = [text[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
         if self.ascii:
             return found
-        return [piece if piece.isascii() else piece.encode("latin-1").decode("utf-8", "replace") for piece in found]
+        return [
+            piece if piece.isascii() else piece.encode("latin-1").decode("utf-8", "replace")
+            for piece in found
+        ]
 
     def request_id(self, index: int) -> str:
         """The tag of a tagged line."""
@@ -108,7 +111,9 @@ class Block:
         start, end = int(self.starts[index]), int(self.ends[index])
         if self.tagged[index]:
             start = int(self.messages[index])
-        return [found.start() for found in _UUID.finditer(self.text, start, end)] if end - start >= _ID else []
+        return (
+            [found.start() for found in _UUID.finditer(self.text, start, end)] if end - start >= _ID else []
+        )
 
     def ids(self, lines: Ints) -> list[str]:
         """The tags of many tagged lines."""
@@ -211,7 +216,7 @@ def _days(view: View, starts: Ints) -> tuple[Ints, Flags]:
 
 
 def find_tags(view: View, at: Ints) -> Ints:
-    """Where the tag begins in lines that begin at ``at`` with the usual prefix and have a request id behind it; else -1.
+    """Where the tag begins in lines that begin at ``at`` with the usual prefix and a request id behind it; else -1.
 
     Looks at less than ``read_block`` does: not at the date, and at the process only as far as its width.
     """
@@ -269,7 +274,9 @@ def _read_kinds(block: Block) -> None:
         for index in np.flatnonzero(said == start).tolist():
             text = block.piece(int(at[index]), int(block.ends[lines[index]]))
             # Arguments and queries may hold what a request log of one line a request holds.
-            kinds[index] = kind if text.startswith(whole) and not any(mark in text for mark in _TRAPS) else ODD
+            kinds[index] = (
+                kind if text.startswith(whole) and not any(mark in text for mark in _TRAPS) else ODD
+            )
     block.kinds[lines] = kinds
 
 
@@ -323,7 +330,9 @@ def _named(block: Block, keys: Words) -> Words:
     """Hashes of the request ids that odd lines bear or mention."""
     odd = np.flatnonzero(block.kinds == ODD)
     places = [place for index in odd.tolist() for place in block.mentions(index)]
-    return np.concatenate((keys[odd[block.tagged[odd]]], hashes(id_words(block.view, np.array(places, np.int64)))))
+    return np.concatenate(
+        (keys[odd[block.tagged[odd]]], hashes(id_words(block.view, np.array(places, np.int64))))
+    )
 
 
 def id_words(view: View, at: Ints) -> list[Words]:

@@ -141,7 +141,10 @@ def read_texts(block: Block, starts: Starts) -> Texts:
         block.ids(clean.started),
         block.pieces(messages[clean.started] + len("Started "), starts.method_end),
         block.pieces(starts.path, starts.path_end),
-        [_processing(text) for text in block.pieces(messages[clean.processing], block.ends[clean.processing])],
+        [
+            _processing(text)
+            for text in block.pieces(messages[clean.processing], block.ends[clean.processing])
+        ],
     )
 
 

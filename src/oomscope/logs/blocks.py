@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from oomscope.logs.bytescan import PAD
-from oomscope.logs.lines import MAX_LINE, Peeked
+from oomscope.logs.lines import BROKEN, MAX_LINE, Peeked
 
 BLOCK = MAX_LINE
 
@@ -23,6 +23,7 @@ class Blocks:
         self._view = memoryview(self._buffer)
         self.bytes = 0
         self.rest = b""
+        self._error: Exception | None = None
 
     def __iter__(self) -> Iterator[tuple[bytearray, int]]:
         """The buffer and how much of it is text; at least ``PAD`` more bytes follow. Valid until the next."""
@@ -43,23 +44,26 @@ class Blocks:
     def _fill(self, held: int) -> int:
         """Read as much as there is room for; a reader that breaks gives what it has first."""
         start = held
-        while held < self._size and (count := self._reader.readinto(self._view[held : self._size])):
-            held += count
+        if self._error is not None:
+            raise self._error
+        try:
+            while held < self._size and (count := self._reader.readinto(self._view[held : self._size])):
+                held += count
+        except BROKEN as error:
+            self._error = error
         self.bytes += held - start
-        return held - start
+        return self._fill(held) if held == start and self._error is not None else held - start
 
     def _long_line(self) -> tuple[bytearray, int]:
         """What is kept of a line that is longer than the buffer; what follows it waits in ``_after``."""
         kept, self._after = bytearray(self._view[: self._size]), b""
-        last = kept[-1:]
         while more := self._reader.read(self._size):
             self.bytes += len(more)
-            line, end, after = more.partition(b"\n")
-            last = line[-1:] or last
+            _, end, after = more.partition(b"\n")
             if end:
                 self._after = after
-                return kept + b"\n" + bytes(PAD), self._size + 1
-        return kept + b"\n" + bytes(PAD), self._size + 1
+                return bytearray(kept + b"\n" + bytes(PAD)), self._size + 1
+        return bytearray(kept + b"\n" + bytes(PAD)), self._size + 1
 
     def _keep(self, data: bytes) -> int:
         self._buffer[: len(data)] = data

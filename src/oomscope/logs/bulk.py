@@ -21,10 +21,11 @@ from oomscope.logs.clock import zone_seconds
 from oomscope.logs.life import PREFIX_LINES, Life
 from oomscope.logs.rails_text import parse_completed, parse_processing, parse_started
 from oomscope.logs.request_lines import MAX_PARAMS_KEPT, REPEATS
+from oomscope.logs.request_rows import route, start_row
 from oomscope.logs.rows import RequestRow, intern
 from oomscope.logs.servers import parse_server_line
 from oomscope.logs.shape import split_head
-from oomscope.logs.tracker import LINGER, route, start_row
+from oomscope.logs.tracker import LINGER
 
 _HEX = b"0123456789abcdef-"
 _LIFECYCLE = ("Started ", "Processing by ", "Completed ")
@@ -97,7 +98,10 @@ class Bulk:
         if not busy and not strange and None not in texts.processing and '"' not in "".join(texts.targets):
             return np.ones(len(texts.ids), np.bool_)
         fine = [
-            processing is not None and '"' not in target and one not in busy and not one.encode().translate(None, _HEX)
+            processing is not None
+            and '"' not in target
+            and one not in busy
+            and not one.encode().translate(None, _HEX)
             for one, target, processing in zip(texts.ids, texts.targets, texts.processing, strict=True)
         ]
         return np.array(fine, np.bool_)
@@ -207,7 +211,9 @@ def _lifecycle(block: Block) -> Ints:
 def _row(past: _Past, place: int) -> RequestRow:
     """A clean request as the tracker keeps it: parsed again, which is seldom needed."""
     block, clean = past.block, past.block.clean
-    started, processing, completed = (int(lines[place]) for lines in (clean.started, clean.processing, clean.completed))
+    started, processing, completed = (
+        int(lines[place]) for lines in (clean.started, clean.processing, clean.completed)
+    )
     found = parse_started(_message(block, started))
     done = parse_completed(_message(block, completed))
     action = parse_processing(_message(block, processing))

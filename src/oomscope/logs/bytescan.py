@@ -60,9 +60,9 @@ class View:
         return same
 
     def _says8(self, at: Ints, text: bytes) -> Flags:
-        if len(text) == 8:
-            return np.equal(self.words[at], word(text))
-        return np.equal(self.words[at] & _mask(len(text)), word(text))
+        words = self.words[at] if len(text) == 8 else self.words[at] & _mask(len(text))
+        same: Flags = words == word(text)
+        return same
 
 
 class Cursors:

@@ -38,7 +38,7 @@ SCHEMA: dict[str, Any] = {
 class Lifecycles(Matcher):
     """A matcher that reads the requests it matches into ``frames``.
 
-    ``end`` is what follows the application's line inside JSON text, whose own quotes are escaped when it is JSON in JSON.
+    ``end`` is what follows the application's line inside JSON text, with escaped quotes when that is JSON in JSON.
     """
 
     def __init__(self, offset: int = 0, lead: bytes = b"", *, end: bytes = b"") -> None:
@@ -67,7 +67,10 @@ class Lifecycles(Matcher):
         }
         return pl.DataFrame(columns, schema_overrides=SCHEMA).with_columns(
             pl.col("view_ms", "db_ms", "gc_ms").fill_nan(None),
-            *(pl.when(pl.col(name) >= 0).then(name).alias(name) for name in ("allocations", "params_bytes", "status")),
+            *(
+                pl.when(pl.col(name) >= 0).then(name).alias(name)
+                for name in ("allocations", "params_bytes", "status")
+            ),
         )
 
     def _whole_here(self, view: View, ends: Ints, tags: Ints, whole: Ints) -> None:
@@ -77,7 +80,7 @@ class Lifecycles(Matcher):
         if not good.all():
             self._slow(self._lines(ends, tags, whole[:, ~good]))
             whole = whole[:, good]
-            done = type(done)(*(field[good] for field in done))
+            done = read_completed(view, tags[whole[3]] + _MESSAGE, self._text_ends(ends, tags, whole[3]))
         self._parts.append({
             "endpoint": self._endpoints(ends, tags, whole[1]),
             "status": done.status,
@@ -117,11 +120,11 @@ class Lifecycles(Matcher):
         starts = tags[lines[there]] + _MESSAGE + _PARAMETERS
         stops = self._text_ends(ends, tags, lines[there])
         found = stops - starts
-        if self._end:
+        if self._end or not self._buffer.isascii():
             view = memoryview(self._buffer)
             for place, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
                 piece = bytes(view[start:stop])
-                if b"\\" in piece:
+                if b"\\" in piece or not piece.isascii():
                     found[place] = len(self.plain(piece).encode("utf-8", "replace"))
         sizes[there] = found
         return sizes
@@ -158,13 +161,15 @@ class Lifecycles(Matcher):
         return self.plain(line[start : stop if stop >= 0 else len(line)])
 
     def _slow(self, requests: Sequence[Sequence[str | None]]) -> None:
+        """Read requests line by line."""
         rows = [row for request in requests if (row := _row(request)) is not None]
-        if rows:
-            frame = {name: [row[name] for row in rows] for name in SCHEMA}
-            self._parts.append({
-                name: values if name == "endpoint" else np.array(values, np.float64 if name.endswith("_ms") else np.int64)
-                for name, values in frame.items()
-            })  # fmt: skip
+        part: dict[str, Any] = {"endpoint": [row["endpoint"] for row in rows]}
+        for name, kind in SCHEMA.items():
+            if name != "endpoint":
+                part[name] = np.array(
+                    [row[name] for row in rows], np.float64 if kind == pl.Float64 else np.int64
+                )
+        self._parts.append(part)
 
 
 def _row(request: Sequence[str | None]) -> dict[str, Any] | None:
@@ -182,7 +187,9 @@ def _row(request: Sequence[str | None]) -> dict[str, Any] | None:
         "db_ms": nothing if done.db_ms is None else done.db_ms,
         "gc_ms": nothing if done.gc_ms is None else done.gc_ms,
         "allocations": -1 if done.allocations is None else done.allocations,
-        "params_bytes": -1 if parameters is None else len(parameters.encode("utf-8", "replace")) - _PARAMETERS,
+        "params_bytes": -1
+        if parameters is None
+        else len(parameters.encode("utf-8", "replace")) - _PARAMETERS,
     }
 
 

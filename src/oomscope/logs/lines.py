@@ -53,7 +53,6 @@ class Peeked:
             raise self._error
         return self._read(size)
 
-
     def readinto(self, view: memoryview) -> int:
         """Like ``read``, into a buffer; how many bytes, 0 at the end."""
         into = getattr(self._rest, "readinto1", None)

@@ -34,7 +34,7 @@ def drain_matched(
     if shared is not None:
         for part in shared:
             feeder.take_part(part, book.sink)
-            state.bytes += part.bytes
+            state.bytes += part.size
         return
     matcher = matcher_of(form)
     blocks = Blocks(reader, BLOCK)

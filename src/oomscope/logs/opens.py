@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from oomscope.logs.block import COMPLETED, ODD, PARAMETERS, PROCESSING, QUIET, STARTED, find_tags, hashes, id_words
+from oomscope.logs.block import (
+    COMPLETED,
+    ODD,
+    PARAMETERS,
+    PROCESSING,
+    QUIET,
+    STARTED,
+    find_tags,
+    hashes,
+    id_words,
+)
 from oomscope.logs.bytescan import Ints, View, Words, word
 
 if TYPE_CHECKING:
@@ -82,6 +92,7 @@ class Matcher:
         starts[0], starts[1:] = 0, ends[:-1] + 1
         tags = self._tags(view, starts, ends)
         kinds = _kinds(view, tags)
+        kinds[ends - starts > _LONGEST] = ODD  # lines of other processes can stand inside it
         self._quieten(kinds, view, buffer, tags, ends)
         left = np.flatnonzero(kinds != QUIET)
         keyed = left[tags[left] >= 0]
@@ -119,7 +130,6 @@ class Matcher:
                 del one.lines[number]
             one.numbers, one.keys, one.kinds = one.numbers[~mine], one.keys[~mine], one.kinds[~mine]
 
-
     def _whole_here(self, view: View, ends: Ints, tags: Ints, whole: Ints) -> None:
         """Requests that began and ended in one block: lines of it, see ``_whole``."""
 
@@ -138,7 +148,6 @@ class Matcher:
         """Where the request id of each line begins, -1 where there is none in its usual place."""
         at = starts + self._offset
         usual = ends - at > _SHORTEST
-        usual &= ends - starts <= _LONGEST
         at = np.where(usual, at, starts[0])
         if self._lead:
             usual &= view.says(at - len(self._lead), self._lead)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,7 +39,7 @@ class Part:
     """What was found in a part of a file. ``tables``: lifecycles, as Arrow files."""
 
     lines: int
-    bytes: int
+    size: int  # bytes
     left: list[Left]
     tables: list[bytes] = field(default_factory=list)
 
@@ -47,7 +48,7 @@ class Part:
         import polars as pl
 
         for table in self.tables:
-            yield pl.read_ipc(BytesIO(table), memory_map=False)
+            yield pl.read_ipc(BytesIO(table))
 
 
 def matcher_of(form: Form) -> Matcher:
@@ -60,7 +61,7 @@ def matcher_of(form: Form) -> Matcher:
 
 
 def shared_parts(source: LogInput, start: int, form: Form) -> Iterator[Part] | None:
-    """The parts of a file behind ``start``, in order; None when the file is not large, not plain or only one core is there."""
+    """The parts of a file behind ``start``, in order; None when it is not large, not plain, or there is one core."""
     find = getattr(source, "plain_path", None)
     path: Path | None = find() if find is not None else None
     if path is None or (os.cpu_count() or 1) < 2 or os.environ.get("OOMSCOPE_PROCESSES") == "1":
@@ -71,13 +72,15 @@ def shared_parts(source: LogInput, start: int, form: Form) -> Iterator[Part] | N
 
 def _shared(path: Path, start: int, size: int, form: Form) -> Iterator[Part]:
     cuts = [start, *(_line_start(path, at) for at in range(start + _PART, size - _PART // 2, _PART)), size]
-    parts = list(zip(cuts, cuts[1:], strict=False))
+    parts = list(pairwise(cuts))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         waiting: list[Future[Part]] = []
         for index, (first, last) in enumerate(parts):
             if index % 2 == 0:
                 # The other process is always given the next two parts that are its.
-                waiting += [pool.submit(read_part, path, *parts[other], form) for other in _theirs(index, len(parts))]
+                waiting += [
+                    pool.submit(read_part, path, *parts[other], form) for other in _theirs(index, len(parts))
+                ]
                 yield read_part(path, first, last, form)
             else:
                 yield waiting.pop(0).result()

@@ -13,10 +13,11 @@ from oomscope.logs.rails_text import (
     parse_started,
     swallowed_completions,
 )
+from oomscope.logs.request_rows import start_row
 from oomscope.logs.rows import RequestRow, intern
 from oomscope.logs.shape import Head, Shape, is_lifecycle, trace_id
 from oomscope.logs.tally import LineClock, Tally
-from oomscope.logs.tracker import Tracker, start_row
+from oomscope.logs.tracker import Tracker
 
 MAX_PARAMS_KEPT = 4096
 MAX_RAW = 2000

@@ -7,13 +7,12 @@ Devise's recall) or a retry under the same id may still follow.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Hashable
-from typing import Any
 
 from oomscope.facts import REQUEST_SCHEMA
-from oomscope.logs.rails_text import Completed, Started
+from oomscope.logs.rails_text import Completed
+from oomscope.logs.request_rows import age_error, merge, route
 from oomscope.logs.rows import RequestRow, Rows, intern
 from oomscope.logs.sketch import Sketch
 
@@ -24,7 +23,6 @@ NOTE_SUPERSEDED = "more requests than threads were open: this one must have ende
 NOTE_REPLACED = "its process was replaced later"
 NOTE_LIVE = "streamed (Completed without the tag)"
 
-_ID_SEGMENT = re.compile(r"/(?!v\d{1,2}(?:/|$))[^/\d]{0,100}\d[^/]{0,300}")
 LINGER = 2048  # finished requests kept for late lines
 _MAX_ROUTES = 20_000
 _MAX_WAITING = 20_000  # requests without a controller that are kept waiting for one
@@ -217,7 +215,12 @@ class Tracker:
 
     def touches(self, keys: set[str]) -> set[str]:
         """Those of the keys that a later line could still matter to."""
-        return {key for known in (self._live, self._last) if not keys.isdisjoint(known) for key in keys & known.keys()}
+        return {
+            key
+            for known in (self._live, self._last)
+            if not keys.isdisjoint(known)
+            for key in keys & known.keys()
+        }
 
     def linger(self, key: Hashable, row: RequestRow, ending: int) -> None:
         """Take a request that ended earlier, as the so many-th: late lines may follow."""
@@ -281,7 +284,7 @@ class Tracker:
         fitting = [
             row
             for row in self._running.get(pid, {}).values()
-            if _age_error(row, at, done.duration_ms) <= slack_us + done.duration_ms * 10
+            if age_error(row, at, done.duration_ms) <= slack_us + done.duration_ms * 10
         ]
         if len(fitting) != 1 or (unless is not None and fitting[0].request_id == unless):
             return False
@@ -299,7 +302,7 @@ class Tracker:
         self.whole += 1
         live = self.newest(row.request_id) or self._last.get(row.request_id) if row.request_id else None
         if live is not None:
-            _merge(live, row)
+            merge(live, row)
             if live.state not in _ENDED:
                 self._end(row.request_id, live, "completed", row.ended_at)
             return
@@ -340,8 +343,8 @@ class Tracker:
         ]
         if len(running) <= 1:
             return running[0] if running else self._for_redirect(key, at)
-        ranked = sorted(running, key=lambda row: _age_error(row, at, duration_ms))
-        best, second = (_age_error(row, at, duration_ms) for row in ranked[:2])
+        ranked = sorted(running, key=lambda row: age_error(row, at, duration_ms))
+        best, second = (age_error(row, at, duration_ms) for row in ranked[:2])
         if best > 10_000 + duration_ms * 10 or second < best + 3_000:
             self.ambiguous += 1
         return ranked[0]
@@ -374,19 +377,6 @@ class Tracker:
             row.add_note(NOTE_BEFORE_CONTROLLER if known else NOTE_MIDDLEWARE)
 
 
-def route(path: str) -> str:
-    """A path with ids taken out, to compare requests to the same route: segments with a digit become ``:id``."""
-    return _ID_SEGMENT.sub("/:id", path)
-
-
-def start_row(head_pid: int | None, at: int | None, line: int, found: Started) -> RequestRow:
-    """The row a Started line opens."""
-    row = RequestRow("rack_level", at, line)
-    row.pid, row.method, row.path = head_pid, intern(found.method), found.path
-    row.query, row.client = found.query, found.client
-    return row
-
-
 def _by_id(key: Hashable) -> bool:
     """Request ids are texts; the process as a key (untagged logs) is a tuple."""
     return isinstance(key, str)
@@ -394,22 +384,3 @@ def _by_id(key: Hashable) -> bool:
 
 def _since(then: int | None, now: int | None) -> int:
     return 0 if then is None or now is None else now - then
-
-
-def _age_error(row: RequestRow, at: int | None, duration_ms: float) -> float:
-    """How badly a Completed line at ``at`` after ``duration_ms`` fits this request, in microseconds."""
-    began = row.processing_at if row.processing_at is not None else row.started_at
-    if began is None or at is None:
-        return 0.0
-    return abs(at - began - duration_ms * 1000)
-
-
-def _merge(live: RequestRow, told: RequestRow) -> None:
-    names: tuple[str, ...] = (
-        "endpoint", "format", "status", "duration_ms", "view_ms", "db_ms", "allocations", "exception", "client",
-        "trace_id", "params", "params_bytes", "mem_bytes", "gc_ms",
-    )  # fmt: skip
-    for name in names:
-        value: Any = getattr(told, name)
-        if value is not None and getattr(live, name) is None:
-            setattr(live, name, value)

@@ -26,7 +26,11 @@ _MAX_LIVES = 2000
 _BROKEN = (OSError, EOFError, zlib.error)
 _LEAST_COPY = 200
 _BLOCKS = ("bare",)  # envelopes whose large logs are read in blocks
-_MATCHED = ("bare", "fluentbit", "jsonl")  # and those in which not every line must be read when not all is wanted
+_MATCHED = (
+    "bare",
+    "fluentbit",
+    "jsonl",
+)  # and those in which not every line must be read when not all is wanted
 _MOST_ROWS = 200_000  # of all streams together
 _LEARN = 1 << 18  # read line by line even so, to know what the log looks like
 _SMALL = 2 << 20  # below this, reading line by line is no slower
@@ -47,7 +51,11 @@ class Book:
     """All lives met so far, by input and owner."""
 
     def __init__(
-        self, tz: tzinfo | None, *, only_open: bool = False, sink: Callable[[pl.DataFrame], None] | None = None
+        self,
+        tz: tzinfo | None,
+        *,
+        only_open: bool = False,
+        sink: Callable[[pl.DataFrame], None] | None = None,
     ) -> None:
         self.matching = only_open or sink is not None
         self.sink = sink  # takes the lifecycles of whole requests
@@ -196,13 +204,12 @@ def drain(reader: Peeked, envelope: str, source: LogInput, state: ReadState, boo
     """All lines of one input to the lives they belong to; a large log without envelope in whole blocks."""
     large = _MATCHED if book.matching else _BLOCKS
     head = reader.take(_SMALL) if envelope in large else b""
-    rest = Peeked(head, reader)
-    if len(head) < _SMALL:
-        _drain_lines(rest, envelope, source, state, book)
+    cut = head.rfind(b"\n", 0, _LEARN) + 1
+    if len(head) < _SMALL or not cut:
+        _drain_lines(Peeked(head, reader), envelope, source, state, book)
     elif book.matching:
         from oomscope.logs.matched import drain_matched
 
-        cut = head.rfind(b"\n", 0, _LEARN) + 1
         _drain_lines(BytesIO(head[:cut]), envelope, source, state, book)
         drain_matched(head[:cut], Peeked(head[cut:], reader), envelope, source, state, book)
     else:
@@ -248,7 +255,7 @@ def scan_inputs(
     only_open: bool = False,
     sink: Callable[[pl.DataFrame], None] | None = None,
 ) -> LogScan:
-    """See ``oomscope.logs.scan``, ``scan_open`` and ``lifecycles``."""
+    """See ``oomscope.logs.scan``, ``scan_open`` and ``scan_lifecycles``."""
     book = Book(tz, only_open=only_open, sink=sink)
     for source in sorted(inputs, key=book.rank):
         book.read(source)

@@ -1,0 +1,307 @@
+"""The ways of reading large logs against reading them line by line: the same facts, whatever is in the log."""
+
+from __future__ import annotations
+
+import io
+import random
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import polars as pl
+import pytest
+from bench.speed.rails_gen import Rails
+
+from oomscope import logs
+from oomscope.logs import blocks, fast, lifecycles, matched, opens, parts, server_rules, whole
+from oomscope.logs.interface import LogScan
+from oomscope.sources.bounded import FileInput
+from tests.logs_help import CAPTURES, Bytes
+
+NEVER = 1 << 28
+Setting = Callable[..., None]
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> Setting:
+    """Have even the smallest log read in blocks of the given size."""
+
+    def setting(block: int = 1 << 16) -> None:
+        monkeypatch.setattr(whole, "_SMALL", 1 << 13)
+        monkeypatch.setattr(whole, "_LEARN", 1 << 13)
+        monkeypatch.setattr(fast, "_LEARN", 1 << 13)
+        monkeypatch.setattr(blocks.Blocks.__init__, "__defaults__", (block,))
+        monkeypatch.setattr(matched, "BLOCK", block)
+
+    return setting
+
+
+def by_line(data: bytes, monkeypatch: pytest.MonkeyPatch) -> LogScan:
+    """The scan that looks at every line."""
+    with monkeypatch.context() as patch:
+        patch.setattr(whole, "_SMALL", NEVER)
+        return logs.scan([Bytes(data)])
+
+
+def check_same(found: LogScan, wanted: LogScan) -> None:
+    """Every table, stream, life and gap."""
+    assert found.streams == wanted.streams
+    assert found.lives == wanted.lives
+    assert found.gaps == wanted.gaps
+    assert found.jobs.equals(wanted.jobs)
+    assert found.requests.to_dicts() == wanted.requests.to_dicts()
+    assert found.requests.equals(wanted.requests)
+
+
+def rails(seed: int, lines: int, **dirt: Any) -> bytes:
+    """A made-up log, with what real ones are dirty with."""
+    draw = random.Random(seed)
+    return b"\n".join(_dirty(Rails(seed, killed=0.02).lines(), lines, draw, **dirt)) + b"\n"
+
+
+def _dirty(
+    source: Iterator[tuple[int, int, str]], count: int, draw: random.Random, **dirt: Any
+) -> Iterator[bytes]:
+    written: list[bytes] = []
+    for _, (_, _, text) in zip(range(count), source, strict=False):
+        line = text.encode()
+        chance = draw.random()
+        if dirt.get("forged") and chance < 0.01:
+            tag = line[line.find(b"[", 30) : line.find(b"]", 40) + 1] if b" -- : [" in line else b"[x]"
+            yield b"  " + tag + b" Completed 200 OK in 1ms (Allocations: 3)"
+            yield tag + b" Completed 200 OK in 1ms (Allocations: 3)"
+        if dirt.get("bytes") and chance < 0.01:
+            line = line.replace(b"/items/", b"/items/\xff\xfe")
+        if dirt.get("colour") and chance < 0.05:
+            line = line.replace(b"  Rendered", b"\x1b[1m  Rendered\x1b[0m")
+        if dirt.get("untagged") and chance < 0.01 and b" -- : [" in line:
+            at = line.find(b" -- : [") + 6
+            line = line[:at] + line[line.find(b"] ", at) + 2 :]
+        if dirt.get("twice") and chance < 0.01:
+            yield line
+        if dirt.get("again") and chance < 0.02 and written:
+            yield draw.choice(written[-400:])
+        if dirt.get("long") and chance < 0.004:
+            other = draw.choice(written or [b""])
+            line += b" x" * draw.randrange(2000, 9000) + b" " + other
+        if dirt.get("names") and chance < 0.01 and written:
+            line += b" about " + draw.choice(written[-200:])[-200:]
+        if dirt.get("puma") and chance < 0.002:
+            yield draw.choice([
+                b"Puma starting in cluster mode...", b"- Worker 0 (PID: 17) booted in 0.1s, phase: 0",
+                b"* Min threads: 3, max threads: 3", b"- Gracefully stopping, waiting for requests to finish",
+                b'{"message": "a line of JSON", "level": "info", "time": "2026-01-02T03:04:05Z"}',
+            ])  # fmt: skip
+        if dirt.get("actions") and chance < 0.01 and b"Completed" in line:
+            yield line
+            line = line[: line.find(b"Completed")] + b"Processing by ErrorsController#show as HTML"
+        written.append(line)
+        yield line
+
+
+DIRT: dict[str, dict[str, Any]] = {
+    "clean": {},
+    "forged lines": {"forged": True},
+    "bad bytes and colours": {"bytes": True, "colour": True},
+    "lines without tag": {"untagged": True},
+    "lines twice": {"twice": True},
+    "lines again later": {"again": True},
+    "long lines with others inside": {"long": True},
+    "requests named elsewhere": {"names": True},
+    "servers and JSON between": {"puma": True},
+    "a second action": {"actions": True},
+    "everything": {
+        "forged": True, "bytes": True, "untagged": True, "again": True, "long": True, "names": True, "actions": True,
+        "puma": True,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dirt", DIRT.values(), ids=DIRT.keys())
+@pytest.mark.parametrize("seed", range(3))
+def test_blocks_give_what_lines_give(
+    dirt: dict[str, Any], seed: int, always: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = rails(seed, 2500, **dirt)
+    always(random.Random(seed).choice([1 << 14, 1 << 16, 1 << 18]) if not dirt.get("long") else 1 << 17)
+    check_same(logs.scan([Bytes(data)]), by_line(data, monkeypatch))
+
+
+def test_clean_requests_are_really_taken_as_blocks(always: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the comparison above compares nothing."""
+    fed = 0
+    feed = fast._Drain.lines
+
+    def counted(self: Any, data: bytes) -> None:
+        nonlocal fed
+        fed += data.count(b"\n") + 1
+        feed(self, data)
+
+    monkeypatch.setattr(fast._Drain, "lines", counted)
+    always()
+    result = logs.scan([Bytes(rails(1, 6000))])
+    assert fed < 200
+    assert result.streams[0].coverage.lines == 6000
+
+
+@pytest.mark.parametrize("size", range(5000, 5400, 7))
+def test_borders_of_blocks_may_be_anywhere(
+    size: int, always: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = rails(5, 160)
+    always(size)
+    check_same(logs.scan([Bytes(data)]), by_line(data, monkeypatch))
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n", b"I, [2026-01-02T03:04:06.0", b"\xe2\x82", b"\n\n"])
+def test_ends_of_logs(end: bytes, always: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = rails(2, 900) + end
+    always()
+    check_same(logs.scan([Bytes(data)]), by_line(data, monkeypatch))
+
+
+def test_carriage_returns(always: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = rails(3, 1200).replace(b"\n", b"\r\n")
+    always()
+    check_same(logs.scan([Bytes(data)]), by_line(data, monkeypatch))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CAPTURES.glob("*.log")))
+def test_captures(name: str, always: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = (CAPTURES / f"{name}.log").read_bytes()
+    always(blocks.BLOCK)
+    check_same(logs.scan([Bytes(data)]), by_line(data, monkeypatch))
+
+
+def test_a_line_longer_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = rails(4, 20_000).split(b"\n")
+    lines[9000] += b"x" * (3 << 20)
+    lines[12000] += b"y" * ((1 << 20) + 5)
+    data = b"\n".join(lines)
+    assert len(data) > whole._SMALL
+    check_same(logs.scan([Bytes(data)]), by_line(data, monkeypatch))
+
+
+class Broken(Bytes):
+    """Breaks off like a damaged gzip file."""
+
+    def open(self) -> BinaryIO:
+        stream = io.BytesIO(self.data)
+
+        class Reader(io.RawIOBase):
+            def readable(self) -> bool:
+                return True
+
+            def readinto(self, buffer: Any, /) -> int:
+                if stream.tell() > 200_000:
+                    raise zlib.error("damaged")
+                return stream.readinto(buffer[:7000])
+
+        return io.BufferedReader(Reader())
+
+
+def test_an_input_that_breaks_gives_all_before(always: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Broken(rails(6, 3000))
+    with monkeypatch.context() as patch:
+        patch.setattr(whole, "_SMALL", NEVER)
+        wanted = logs.scan([broken])
+    always()
+    found = logs.scan([broken])
+    assert wanted.gaps == found.gaps
+    assert [gap.reason for gap in found.gaps] == ["cut"]
+    assert abs(found.streams[0].coverage.lines - wanted.streams[0].coverage.lines) < 200
+
+
+def test_every_boot_of_a_server_that_splits_a_log_is_seen_beforehand() -> None:
+    """A block with such a line is read line by line, since requests before and behind it belong to different lives."""
+    for rules in server_rules.RULES.values():
+        for rule in rules:
+            if rule.kind == "boot" and str(rule.fields.get("server", "")).startswith(("puma", "unicorn")):
+                assert "starting in" in rule.pattern.pattern
+
+
+# ------------------------------------------------------------------------------------------- only what matters is read
+
+
+def cloudwatch(data: bytes, pods: int = 3) -> bytes:
+    """The lines as events of CloudWatch Logs with a record of Fluent Bit in each, one a line, of several pods."""
+    import json
+
+    events = []
+    for number, line in enumerate(data.decode("utf-8", "replace").split("\n")[:-1]):
+        pod = sum(line.encode()[34:36]) % pods
+        names = {
+            "pod_name": f"web-{pod}",
+            "namespace_name": "n",
+            "container_name": "web",
+            "docker_id": f"{pod}" * 64,
+        }
+        at = f"2026-01-02T03:{4 + number // 50_000:02}:{number % 50_000 // 1000:02}.{number % 1000:03}000789Z"
+        record = {"log": line, "stream": "stdout", "time": at, "kubernetes": names}
+        event = {
+            "timestamp": 1_767_323_045_000 + number,
+            "message": json.dumps(record, separators=(",", ":")),
+        }
+        events.append(json.dumps(event, separators=(",", ":")))
+    return "\n".join(events).encode() + b"\n"
+
+
+ENVELOPES: dict[str, Callable[[bytes], bytes]] = {"bare": bytes, "cloudwatch": cloudwatch}
+
+
+@pytest.mark.parametrize("envelope", ENVELOPES)
+@pytest.mark.parametrize(
+    "dirt", ["clean", "forged lines", "bad bytes and colours", "requests named elsewhere"]
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_open_requests_are_those_of_the_whole_scan(
+    envelope: str, dirt: str, seed: int, always: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = ENVELOPES[envelope](rails(seed, 3000, **DIRT[dirt]))
+    wanted = whole._unended(by_line(data, monkeypatch).requests)
+    always(random.Random(seed).choice([1 << 15, 1 << 17]))
+    found = logs.scan_open([Bytes(data)]).requests
+    assert found.to_dicts() == wanted.to_dicts()
+    assert found.height > 10
+
+
+@pytest.mark.parametrize("envelope", ENVELOPES)
+@pytest.mark.parametrize("dirt", ["clean", "forged lines", "bad bytes and colours"])
+@pytest.mark.parametrize("seed", range(3))
+def test_lifecycles_are_those_of_the_whole_scan(
+    envelope: str, dirt: str, seed: int, always: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = ENVELOPES[envelope](rails(seed, 3000, **DIRT[dirt]))
+    wanted = by_line(data, monkeypatch).requests
+    always(1 << 16)
+    check_lifecycles([Bytes(data)], wanted)
+
+
+def check_lifecycles(inputs: list[Any], wanted: pl.DataFrame) -> None:
+    """The tables and what is left together hold the same requests."""
+    frames: list[pl.DataFrame] = []
+    names = list(lifecycles.SCHEMA)
+    rest = logs.scan_lifecycles(inputs, frames.append).requests
+    assert sum(frame.height for frame in frames) > rest.height
+    found = pl.concat([*frames, rest.select(names)])
+    assert found.sort(names).to_dicts() == wanted.select(names).sort(names).to_dicts()
+
+
+def test_two_processes_find_what_one_finds(
+    tmp_path: Any, always: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = rails(8, 20_000)
+    path = tmp_path / "app.log"
+    path.write_bytes(data)
+    wanted = by_line(data, monkeypatch).requests
+    always(1 << 16)
+    monkeypatch.setattr(parts, "_WORTH", 1)
+    monkeypatch.setattr(parts, "_PART", 400_000)
+    assert parts.shared_parts(FileInput(path, "app.log"), 0, parts.Form(0, b"", b"", False)) is not None
+    check_lifecycles([FileInput(path, "app.log")], wanted)
+    found = logs.scan_open([FileInput(path, "0.log")]).requests
+    assert found.drop("stream").to_dicts() == whole._unended(wanted).drop("stream").to_dicts()
+
+
+def test_window_of_matching_is_more_than_one_block() -> None:
+    assert opens._WINDOW > 1
