@@ -158,6 +158,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     set_up_logging()
     os.nice(10)  # answering requests goes first
+    # A thread that writes must not wait for one that calculates: it holds the database's lock meanwhile.
+    sys.setswitchinterval(0.0005)
     config = Config.model_validate_json(sys.stdin.readline())
     settings = resolve(config)
     run_worker(settings, open_store(settings.database_url, migrate=False))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -143,8 +145,33 @@ def _sqlite_connected(connection: Any, _record: Any) -> None:
 
 
 def _sqlite_begins(connection: Connection) -> None:
-    only_reads = connection.get_execution_options().get("only_reads")
-    connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
+    """Readers wait for nobody. Writers ask for the lock every millisecond: SQLite's own waiting sleeps up to 100."""
+    if connection.get_execution_options().get("only_reads"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    raw: Any = connection.connection.dbapi_connection
+    raw.execute("PRAGMA busy_timeout=0").close()
+    try:
+        _wait_for_lock(raw)
+    finally:
+        raw.execute(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}").close()
+    if not raw.in_transaction:
+        connection.exec_driver_sql(
+            "BEGIN IMMEDIATE"
+        )  # the last attempt, whose error is the one that is raised
+
+
+def _wait_for_lock(raw: sqlite3.Connection) -> None:
+    until = time.monotonic() + BUSY_S
+    while time.monotonic() < until:
+        try:
+            raw.execute("BEGIN IMMEDIATE").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                return
+            time.sleep(0.001)
+        else:
+            return
 
 
 def _migrate(store: Store) -> None:
