@@ -230,12 +230,19 @@ def find_tags(view: View, at: Ints) -> Ints:
         tags[todo[found]] = end[found] + 13
         todo = todo[~found]
     there = np.flatnonzero(tags >= 0)
-    ids = id_words(view, tags[there] + 1)
-    clear = ids[0] & ids[1] & ids[2] & ids[3] & ids[4] & _LOW
-    fine = (clear == _LOW) & (view.pairs[tags[there] + _ID + 1] == _TAG_END)
-    fine &= ((ids[1] & _DASHES_1) == _DASHES_1_SET) & ((ids[2] & _DASHES_2) == _DASHES_2_SET)
-    tags[there[~fine]] = -1
+    at = tags[there]
+    fine = view.pairs[at + _ID + 1] == _TAG_END
+    fine &= (view.words[at + 9] & _DASHES_1) == _DASHES_1_SET
+    fine &= (view.words[at + 17] & _DASHES_2) == _DASHES_2_SET
+    if not fine.all():
+        tags[there[~fine]] = -1
     return tags
+
+
+def whole_ids(ids: list[Words]) -> Flags:
+    """Which of these ids have nothing in them that ends a tag or a line."""
+    clear: Words = ids[0] & ids[1] & ids[2] & ids[3] & ids[4] & _LOW
+    return clear == _LOW
 
 
 def _read_tags(block: Block) -> Words:

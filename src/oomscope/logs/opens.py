@@ -26,6 +26,7 @@ from oomscope.logs.block import (
     find_tags,
     hashes,
     id_words,
+    whole_ids,
 )
 from oomscope.logs.bytescan import Ints, View, Words, word
 
@@ -97,6 +98,9 @@ class Matcher:
         left = np.flatnonzero(kinds != QUIET)
         keyed = left[tags[left] >= 0]
         words = id_words(view, tags[keyed] + 1)
+        fine = whole_ids(words)
+        if not fine.all():
+            keyed, words = keyed[fine], [part[fine] for part in words]
         keys, kind = hashes(words), kinds[keyed]
         whole = _whole(keys, kind)
         self._whole_here(view, ends, tags, np.where(whole >= 0, keyed[whole], -1))
