@@ -42,12 +42,18 @@ def identify(runtime: Runtime, task: Task) -> None:
     with runtime.store.read() as connection:
         waiting = _waiting(connection, task.ref)
     deaths = _look(runtime, waiting[0].details.target) if waiting else []
+    found = [(alert, meant(alert.details.target, alert.details.search, deaths)) for alert in waiting]
     with runtime.store.write() as connection:
         runtime.store.one_identifier(connection)
-        again = [_settle(runtime, connection, alert, deaths) for alert in waiting]
+        joined, again = _settle(runtime, connection, found)
+        for kill_id, ids in joined.items():
+            connection.execute(sa.update(alerts).where(alerts.c.id.in_(ids)).values(kill_id=kill_id))
+        if again:
+            looked = sa.update(alerts).where(alerts.c.id.in_(again))
+            connection.execute(looked.values(looked=alerts.c.looked + 1))
         pause = runtime.settings.serve.retry_s * 2 ** max((alert.looked for alert in waiting), default=0)
         later = runtime.store.now(connection) + timedelta(seconds=pause)
-        queue.finish(connection, task, again_at=later if any(again) else None)
+        queue.finish(connection, task, again_at=later if again else None)
 
 
 def _waiting(connection: Connection, place: str) -> list[_Waiting]:
@@ -76,25 +82,24 @@ def _look(runtime: Runtime, target: Target) -> list[Death]:
     return deaths_of(pods, target.cluster)
 
 
-def _settle(runtime: Runtime, connection: Connection, alert: _Waiting, deaths: Sequence[Death]) -> bool:
-    """Join the alert to its kill, or say True: look again later."""
-    details = alert.details
-    found = meant(details.target, details.search, deaths)[-MOST_KILLS:]
-    if not found:
-        known = near(connection, _told(alert), details)
-        if known is None and alert.looked + 1 < LOOKS:
-            connection.execute(
-                sa.update(alerts).where(alerts.c.id == alert.id).values(looked=alerts.c.looked + 1)
-            )
-            return True
-        if known:
-            _join(connection, alert, known)
-            return False
-        found = [_told(alert)]
-    links = _links(details)
-    ids = [record(runtime, connection, death, "alert", links) for death in found]
-    _join(connection, alert, ids[-1])
-    return False
+def _settle(
+    runtime: Runtime, connection: Connection, found: Sequence[tuple[_Waiting, Sequence[Death]]]
+) -> tuple[dict[str, list[int]], list[int]]:
+    """Alerts by the kill they belong to, and those to look for again. Quick: everybody else waits meanwhile."""
+    recorded: dict[str, str] = {}
+    joined: dict[str, list[int]] = {}
+    again: list[int] = []
+    for alert, deaths in found:
+        kill_id = None if deaths else near(connection, _told(alert), alert.details)
+        if kill_id is None and not deaths and alert.looked + 1 < LOOKS:
+            again.append(alert.id)
+            continue
+        for death in () if kill_id else deaths[-MOST_KILLS:] or (_told(alert),):
+            if death.id not in recorded:
+                recorded[death.id] = record(runtime, connection, death, "alert", _links(alert.details))
+            kill_id = recorded[death.id]
+        joined.setdefault(str(kill_id), []).append(alert.id)
+    return joined, again
 
 
 def _told(alert: _Waiting) -> Death:
@@ -121,10 +126,6 @@ def _links(details: AlertDetails) -> str | None:
     return json.dumps(
         {"dashboard": details.dashboard_uid, "panel": details.panel_id, "org": details.org_id}, sort_keys=True
     )
-
-
-def _join(connection: Connection, alert: _Waiting, kill_id: str) -> None:
-    connection.execute(sa.update(alerts).where(alerts.c.id == alert.id).values(kill_id=kill_id))
 
 
 def near(connection: Connection, death: Death, details: AlertDetails | None = None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
@@ -18,6 +19,7 @@ from oomscope.serve.schema import alerts
 from oomscope.serve.store import Store, reason
 
 BATCH = 500  # requests in one transaction
+LINGER_S = 0.01  # waited for more; fewer transactions leave the database to those who look into the alerts
 WAITING = 5_000  # requests that may wait; more are told to come again
 IDENTIFY_PRIORITY = 0
 
@@ -82,6 +84,7 @@ class Inbox:
 
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
+            time.sleep(LINGER_S)
             batch, more = self._batch(first)
             error = self._write(batch)
             for waiting in batch:
