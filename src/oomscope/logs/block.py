@@ -221,13 +221,15 @@ def find_tags(view: View, at: Ints) -> Ints:
     Looks at less than ``read_block`` does: not at the date, and at the process only as far as its width.
     """
     tags = np.full(at.size, -1, np.int64)
-    todo = np.flatnonzero((view.quads[at] == _LETTERS[0]) & (view.bytes[at + _PREFIX - 1] == 0x23))
+    todo = np.flatnonzero(view.quads[at] == _LETTERS[0])
     for width in range(1, 8):
         if not todo.size:
             break
         end = at[todo] + (_PREFIX + width)
-        found = (view.words[end] == _INFO) & (view.words[end + 6] == _INFO_END)
-        tags[todo[found]] = end[found] + 13
+        found = view.words[end + 6] == _INFO_END
+        lines = end[found]
+        good = (view.words[lines] == _INFO) & (view.bytes[lines - (width + 1)] == 0x23)
+        tags[todo[found][good]] = lines[good] + 13
         todo = todo[~found]
     there = np.flatnonzero(tags >= 0)
     at = tags[there]
@@ -241,8 +243,8 @@ def find_tags(view: View, at: Ints) -> Ints:
 
 def whole_ids(ids: list[Words]) -> Flags:
     """Which of these ids have nothing in them that ends a tag or a line."""
-    clear: Words = ids[0] & ids[1] & ids[2] & ids[3] & ids[4] & _LOW
-    return clear == _LOW
+    clear: Flags = (ids[0] & ids[1] & ids[2] & ids[3] & ids[4] & _LOW) == _LOW
+    return clear
 
 
 def _read_tags(block: Block) -> Words:
