@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test lint docs clean test-trino bench
+.PHONY: demo test lint docs clean bench
 
 demo: $(VENV)/.core
 	@$(BIN)/oomscope demo
@@ -18,6 +18,9 @@ test: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict
 
 bench: $(STAMP)
 	@test -n "$(CORPUS)" || { echo "make bench CORPUS=folder/of/incidents"; exit 2; }

@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 
 from oomscope.analyze.ledger import shorten, tidy
+from oomscope.facts import Gap, Query
 from oomscope.report import AccessDoc, GapDoc, JobDoc, Kill, QueryDoc, RequestDoc, TargetDoc, Victim
 
 if TYPE_CHECKING:
     from oomscope.analyze.case import Case
     from oomscope.analyze.model import KillCase
     from oomscope.evidence import Bundle
-    from oomscope.facts import Gap, Query
 
 
 def target_doc(kill: KillCase) -> TargetDoc:
@@ -49,6 +49,26 @@ def kill_doc(kill: KillCase) -> Kill:
         instead=kill.instead,
         conflicts=kill.conflicts,
         evidence=kill.evidence,
+    )
+
+
+# Each kind of evidence: what is not known without it, and how to add it when none of it was given.
+_KINDS = {
+    "app_log": ("what ran in it", "add its log (kubectl logs --previous, or the log store)"),
+    "kubernetes": ("exit code, reason, limit", "add kubectl get pod -o json"),
+    "kernel_log": ("whose limit was hit", "add the node's kernel log (journalctl -k, or the host log group)"),
+    "alb": ("sizes, requests never logged", "add the ALB access logs of those minutes"),
+    "memory": ("how memory moved", "add the memory series of the pod (Prometheus, CloudWatch)"),
+}
+
+
+def absent(bundle: Bundle) -> tuple[Gap, ...]:
+    """A gap for each kind of evidence of which nothing was given and nothing was said."""
+    told = {gap.source for gap in bundle.gaps}
+    return tuple(
+        Gap(kind, "off", f"not seen: {without}", fix=fix)
+        for kind, (without, fix) in _KINDS.items()
+        if kind not in bundle.sources and kind not in told
     )
 
 

@@ -12,6 +12,7 @@ from oomscope.analyze.access_join import join
 from oomscope.analyze.advice import make_actions
 from oomscope.analyze.case import Case, measure
 from oomscope.analyze.docs import (
+    absent,
     gap_docs,
     job_docs,
     kill_doc,
@@ -159,7 +160,8 @@ def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions)
         in_flight=request_docs(case, limit=options.max_in_flight_shown),
         rack_level=rack_docs(case, limit=MAX_RACK), jobs_in_flight=job_docs(case), impact=impact,
         actions=make_actions(case, lead, word), patterns=four_patterns(case, scores, candidates, ledger),
-        endpoints=endpoint_rows(case, ranked), gaps=gap_docs(case.bundle.gaps), queries=query_docs(case.bundle.queries),
+        endpoints=endpoint_rows(case, ranked), gaps=gap_docs((*case.bundle.gaps, *absent(case.bundle))),
+        queries=query_docs(case.bundle.queries),
         coverage=coverage(case), other_kills=other_kills(case, kills, suspect), timeline=timeline(case, kills),
         memory=memory_doc(case, lead), chart=chart_doc(case, lead), findings=ledger.findings, tool=TOOL,
     )  # fmt: skip
