@@ -162,7 +162,7 @@ def main() -> None:
     sys.setswitchinterval(0.0005)
     config = Config.model_validate_json(sys.stdin.readline())
     settings = resolve(config)
-    run_worker(settings, open_store(settings.database_url, migrate=False))
+    run_worker(settings, open_store(settings.database_url, migrate=False, durable=False))
 
 
 def serve(config: Config, role: str = "all") -> None:

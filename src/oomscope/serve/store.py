@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -89,10 +90,14 @@ def reason(error: SQLAlchemyError) -> str:
     return printable(str(getattr(error, "orig", None) or error).strip().splitlines()[0], 200)
 
 
-def open_store(url: str, *, migrate: bool = True) -> Store:
-    """Connect and bring the schema up to date. Raises ``UnreadableError`` when that cannot be done."""
+def open_store(url: str, *, migrate: bool = True, durable: bool = True) -> Store:
+    """Connect and bring the schema up to date. Raises ``UnreadableError`` when that cannot be done.
+
+    Without ``durable`` SQLite does not wait for the disk at every commit: a crash of the process loses nothing, a power
+    cut may take back the last moments. That is for work that is then done again, never for accepting alerts.
+    """
     try:
-        engine = _engine(url)
+        engine = _engine(url, durable)
     except (ArgumentError, ImportError) as error:
         raise UsageError(
             "the database URL cannot be used",
@@ -119,11 +124,11 @@ def open_store(url: str, *, migrate: bool = True) -> Store:
     return store
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, durable: bool) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_S}, pool_size=12, max_overflow=8)
-        event.listen(engine, "connect", _sqlite_connected)
+        event.listen(engine, "connect", partial(_sqlite_connected, "FULL" if durable else "NORMAL"))
         event.listen(engine, "begin", _sqlite_begins)
         return engine
     if parsed.drivername in ("postgresql", "postgres"):
@@ -138,9 +143,9 @@ def _engine(url: str) -> Engine:
     )
 
 
-def _sqlite_connected(connection: Any, _record: Any) -> None:
+def _sqlite_connected(synchronous: str, connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
