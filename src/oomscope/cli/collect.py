@@ -12,13 +12,24 @@ from oomscope.cli import options as opt
 
 
 def command(
+    target: Annotated[
+        str | None, typer.Argument(metavar="POD", help="POD or deployment/NAME.", show_default=False)
+    ] = None,
+    *,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The bundle to write.")],
     sources: opt.Sources = None,
+    alert: opt.Alert = None,
     namespace: opt.Namespace = None,
     pod: opt.Pod = None,
     container: opt.Container = None,
     at: opt.At = None,
     tz: opt.Zone = None,
+    cluster: opt.ClusterName = None,
+    config: opt.ConfigFile = None,
+    without: opt.Without = None,
+    require: opt.Require = None,
+    deadline: opt.Deadline = None,
+    max_scan: opt.MaxScan = None,
     show_params: opt.ShowParams = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing bundle.")] = False,
     quiet: opt.Quiet = False,
@@ -28,22 +39,27 @@ def command(
 
     Examples:
 
+      oomscope collect web-7c9d5b7c6f-x2x9k -n shop -o bundle/
+
       oomscope collect --from ./saved/ -o bundle/
 
       oomscope report bundle/
     """
     from oomscope import pipeline
     from oomscope.cli import targets
+    from oomscope.cli.live import Wanted, gather
     from oomscope.cli.progress import progress
 
     zone = targets.parse_zone(tz)
-    wanted = targets.make_target(
-        None, namespace=namespace, pod=pod, container=container, at=targets.parse_at(at, zone)
+    about = targets.make_target(
+        target, namespace=namespace, pod=pod, container=container, at=targets.parse_at(at, zone)
     )
     with progress(quiet=quiet) as tell:
-        bundle = pipeline.gather_files(
-            sources or [], target=wanted, tz=zone, show_params=show_params, tell=tell
-        )
+        if sources:
+            bundle = pipeline.gather_files(sources, target=about, tz=zone, show_params=show_params, tell=tell)
+        else:
+            wanted = Wanted(about, alert, cluster, config, without, require, deadline, max_scan, show_params)
+            bundle = gather(wanted, tell, quiet=quiet)
         pipeline.save_bundle(bundle, output, force=force)
     if not quiet:
         print(f"wrote {output} ({pipeline.describe(bundle)})", file=sys.stderr)
