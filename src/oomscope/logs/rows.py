@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from oomscope.logs.interface import Identity
 
 FLUSH_ROWS = 8192
-MOST_ROWS = 100_000  # of one stream; a log of any size must not take more memory than that
+MOST_ROWS = 40_000  # of one stream; a log of any size must not take more memory than that
 ENDED = ("completed", "errored", "failed", "superseded", "enqueued")
 STREAM_COLUMNS = ("stream", "pod", "container_id")
 

@@ -31,7 +31,7 @@ _MATCHED = (
     "fluentbit",
     "jsonl",
 )  # and those in which not every line must be read when not all is wanted
-_MOST_ROWS = 200_000  # of all streams together
+_MOST_ROWS = 80_000  # of all streams together
 _LEARN = 1 << 18  # read line by line even so, to know what the log looks like
 _SMALL = 2 << 20  # below this, reading line by line is no slower
 _OF_ONE_CONTAINER = ("bare", "cri", "docker", "kubectl_ts")
