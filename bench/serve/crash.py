@@ -34,7 +34,11 @@ class CrashResult:
 def run(folder: Path, *, crashes: int, seed: int = 1, longest_s: float = 2.5) -> CrashResult:
     """Crash so often, with new alerts all along; then let it finish and look at what came out."""
     dice, began = random.Random(seed), time.monotonic()
-    cluster, state, result = cluster_of(max(12, 2 * crashes), workloads=7), Outside(delay_s=0.02), CrashResult()
+    cluster, state, result = (
+        cluster_of(max(12, 2 * crashes), workloads=7),
+        Outside(delay_s=0.02),
+        CrashResult(),
+    )
     port = free_port()
     with ExitStack() as stack:
         base = stack.enter_context(outside(state))
