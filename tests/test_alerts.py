@@ -265,3 +265,8 @@ def test_junk_never_raises(value: Any) -> None:
 @given(st.text(max_size=300))
 def test_junk_text_never_raises(text: str) -> None:
     assert isinstance(parse_alert(text), AlertIntake)
+
+
+@pytest.mark.parametrize("alerts", [None, {}, "x", 3, [None], [[]]])
+def test_alerts_that_are_no_list_of_objects(alerts: object) -> None:
+    assert parse_alert({"startsAt": None, "alerts": alerts, "labels": {}}).targets == ()

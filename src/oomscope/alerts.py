@@ -165,9 +165,9 @@ def _alerts(payload: Any, kind: AlertKind) -> Iterator[dict[str, Any]]:
         yield from _legacy(payload)
     elif isinstance(payload, list):
         yield from (a for a in payload[:MAX_ALERTS] if isinstance(a, dict))
-    elif "alerts" in payload:
+    elif isinstance(alerts := payload.get("alerts"), list):
         common = _strings(payload.get("commonLabels"))
-        for alert in payload["alerts"][:MAX_ALERTS]:
+        for alert in alerts[:MAX_ALERTS]:
             if isinstance(alert, dict):
                 yield {
                     **alert,
