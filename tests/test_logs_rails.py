@@ -239,3 +239,19 @@ def test_exception_blocks_of_old_rails(version):
     )
     row = one(scanned(first + block), "/x")
     assert (row["state"], row["exception"]) == ("errored", "ActionController::RoutingError")
+
+
+@pytest.mark.parametrize(
+    ("tail", "seen"),
+    [
+        ("FATAL: library: unrecoverable error\n", True),
+        ("terminate called after throwing an instance of 'std::bad_alloc'\n", True),
+        ("FATAL: too early\n" + "\n".join(f"line {i}" for i in range(9)) + "\n", False),
+        ("an ordinary last line\n", False),
+    ],
+)
+def test_last_words_of_a_native_abort_count_only_at_the_end(tail: str, seen: bool) -> None:
+    started = '[abc-1] Started GET "/a" for 1.2.3.4 at 2026-11-23 09:00:00 +0000\n[abc-1] Processing by A#b as HTML\n'
+    done = "[abc-1] Completed 200 OK in 5ms (Allocations: 1)\n"
+    (stream,) = scanned(started + done + tail).streams
+    assert (stream.error_seen is not None) == seen

@@ -27,6 +27,13 @@ _LEARN_VOTES = 24
 _LEARN_LINES = 2000
 _LEARN_BYTES = 1 << 19
 _WEB_SERVERS = ("puma", "unicorn")
+# What glibc, C++ runtimes and native libraries print on stderr before they abort, and common "fatal" forms.
+LAST_WORDS = re.compile(
+    r"(?:FATAL|fatal|Fatal)(?::| error)|terminate called |Aborted|Segmentation fault|double free or corruption|"
+    r"free\(\): |malloc\(\): |corrupted (?:size|double)|\*\*\* stack smashing"
+)
+_WORDS_BEGIN = frozenset({"FA", "fa", "Fa", "te", "Ab", "Se", "do", "fr", "ma", "co", "**"})
+LAST_LINES = 3  # stdout and stderr reach the log in no fixed order
 
 Entry = tuple[str, int | None, int]  # text, envelope time (microseconds since 1970), number in the source
 
@@ -45,6 +52,7 @@ class LineScanner:
         self.tracker = Tracker()
         self.jobs = JobRuns()
         self.lives = Lives()
+        self._words: tuple[int, str | None] = (0, None)
         self.requests = RequestLines(self.tracker, self.tally, self.clock)
         self.kinds: dict[str, int] = {}  # events of the line parsers, by kind
         self.reborn = False
@@ -104,12 +112,19 @@ class LineScanner:
         if self._learning is not None:
             self._learn()
             self._learning = None
-        self.lives.error = self.lives.error or self.requests.last_error
+        self.lives.error = self.lives.error or self.requests.last_error or self._last_words()
         self.tracker.finish()
         self.jobs.finish()
 
+    def _last_words(self) -> str | None:
+        """What a native library or the runtime said at the very end; the same words earlier mean nothing."""
+        number, text = self._words
+        return text if text and number > self.tally.lines - LAST_LINES else None
+
     def _line(self, text: str, at: int | None, number: int) -> None:
         self.tally.lines += 1
+        if text[:2] in _WORDS_BEGIN and LAST_WORDS.match(text):
+            self._words = (self.tally.lines, text[:200])
         if text[:1] == "{":
             self._json(text, at, number)
             return
