@@ -1,4 +1,4 @@
-"""Path templates: ``/orders/123/items/9f8e...`` -> ``/orders/:id/items/:id``, and endpoints learned from the log.
+"""Path templates: ``/boats/123/sails/9f8e...`` -> ``/boats/:id/sails/:id``, and endpoints learned from the log.
 
 Only the form of a segment and the paths seen are used; no application's routes are known here.
 """

@@ -221,7 +221,7 @@ def _path_ids(row: dict[str, Any], params: dict[str, str]) -> list[tuple[str, st
 
 
 def _conventional(segments: Sequence[str], place: int, endpoint: str | None) -> str:
-    """``/orders/7/items`` of ItemsController is ``order_id``; of OrdersController (a member route) it is ``id``."""
+    """``/boats/7/sails`` of SailsController is ``boat_id``; of BoatsController (a member route) it is ``id``."""
     before = next((s.lower() for s in reversed(segments[:place]) if not _ID.fullmatch(s)), "")
     owner = (endpoint or "").split("#")[0].rsplit("::", 1)[-1].removesuffix("Controller")
     owner = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", owner).lower()

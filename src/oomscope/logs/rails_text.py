@@ -62,7 +62,7 @@ def parse_started(message: str) -> Started | None:
 
 
 def parse_processing(message: str) -> tuple[str, str | None] | None:
-    """``Processing by Orders::ItemsController#show as JSON`` as endpoint and format; None if it is not one."""
+    """``Processing by Dock::SailsController#show as JSON`` as endpoint and format; None if it is not one."""
     match = _PROCESSING.match(message)
     return (match[1], match[2] or None) if match else None
 
