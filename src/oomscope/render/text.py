@@ -177,7 +177,7 @@ def _best_points(report: Report, width: int, most: int) -> Lines:
     one = view.lead(report)
     if one is None or most <= 0:
         return []
-    apart = ["* " + clean(trait.text, 300) for trait in one.distinguishing if trait.text][:1]
+    apart = ["* " + _fitting(clean(t.text, 300), width, most) for t in one.distinguishing if t.text][:1]
     ranked = sorted(one.for_, key=lambda point: -abs(point.weight))
     fresh = [
         "+ " + view.brief(clean(point.text, 300), one) for point in ranked if point.text not in one.statement
@@ -188,6 +188,12 @@ def _best_points(report: Report, width: int, most: int) -> Lines:
         if len(lines) + len(wrapped) <= most:  # a comparison that is cut in half convinces nobody
             lines += wrapped
     return lines or [Text("  " + clip(text, width - 2)) for text in [*apart, *fresh][:1]]
+
+
+def _fitting(text: str, width: int, most: int) -> str:
+    """The input to stop must be on the first screen: its last remark gives way, never its comparison."""
+    first, second, *_ = [*text.split("; "), ""]
+    return text if len(paragraph("* " + text, width)) <= most or not second else f"{first}; {second}"
 
 
 def memory(report: Report, width: int) -> Lines:
