@@ -41,13 +41,15 @@ from oomscope.alb.rows import frame_of, traces
 from oomscope.facts import ACCESS_SCHEMA, polars_schema
 
 CHUNK = 1 << 21
+_KEPT = 16 << 20
 _ODD_ROWS = 4096
 _TYPES = (b"https ", b"h2 ", b"http ", b"ws ", b"wss ", b"grpcs ")
 _METHODS = (b"GET ", b"POST ", b"PATCH ", b"PUT ", b"DELETE ", b"HEAD ", b"OPTIONS ")
 _PROTOCOLS = (b"HTTP/1.1", b"HTTP/2.0", b"HTTP/1.0")
 _QUOTES = 24  # of the twelve quoted fields up to classification_reason
-_HEAD_WORDS = 24  # 192 bytes hold the twelve words before the request, or the line goes the slow way
-_JOINED = [0, 2, 3, 5, 6, 7, 8, 9, 10]  # quoted fields that the next quoted field follows directly
+_HEAD_WORDS = (16, 32)  # 64-bit words looked at for the ten words behind the time; more than that goes the slow way
+_JOINED = (0, 2, 3, 5, 6, 7, 8, 9, 10)  # quoted fields that the next quoted field follows directly
+_AFTER_WORDS = (0, 2, 5)  # quoted fields that follow a bare word
 _AUTHORITY = re.compile(rb"[a-z]{2,5}://[^/?]+/")
 _THREE_WORDS = re.compile(rb' [^ "]+ [^ "]+ ([^ "]+) ')
 _THIRTIETH = r'^ ([^ "]+)(?: |$)'
@@ -60,24 +62,30 @@ class Texts(list[str]):
 
 @dataclass
 class Lines:
-    """Lines of one buffer that may be ordinary: where each starts and ends, its number, its time."""
+    """Lines of one buffer that may be ordinary: where each starts and ends, its number, its time.
+
+    ``body`` is where the word behind the time starts.
+    """
 
     view: View
     start: Ints
     stop: Ints
     number: Ints
     time: Ints
+    body: Ints
 
     def take(self, rows: Ints | Bools) -> Lines:
         """Some of the lines."""
-        return Lines(self.view, self.start[rows], self.stop[rows], self.number[rows], self.time[rows])
+        columns = (self.start, self.stop, self.number, self.time, self.body)
+        return Lines(self.view, *(column[rows] for column in columns))
 
 
 def scan(
     stream: BinaryIO, label: str, bounds: tuple[int, int] | None, columns: frozenset[str]
 ) -> Iterator[tuple[pl.DataFrame, AlbStats]]:
     """Tables of the asked columns, chunk by chunk, in no particular order; the odd lines' rows come late."""
-    first, mask, odd_rows = 1, np.empty(CHUNK, bool), list[dict[str, Any]]()
+    np.empty(_KEPT, bool)  # freed at once: from then on the C library keeps as much freed memory for the next block
+    first, mask, odd_rows = 1, np.empty(CHUNK + 7, bool), list[dict[str, Any]]()
     for carry, block in _blocks(stream):
         frame, rows, stats = _block(carry, View(block, mask), first, label, bounds, columns)
         first += stats.lines
@@ -126,7 +134,7 @@ def _block(
     if not proven.all():
         lines = lines.take(proven)
         fields = {
-            name: value if isinstance(value, Texts) else value[proven] for name, value in fields.items()
+            name: value if isinstance(value, Texts) else value[..., proven] for name, value in fields.items()
         }
     table = _table(lines, fields, label, columns)
     size = len(carry) + int(every.stop[-1]) + 1
@@ -135,25 +143,26 @@ def _block(
 
 
 def _split(view: View, first: int) -> Lines:
-    stop = view.find(_NEWLINE, 0, len(view.data))
-    start = np.empty_like(stop)
+    stop = view.find_rare(_NEWLINE, 0, len(view.data))
+    start, none = np.empty_like(stop), np.zeros_like(stop)
     start[0], start[1:] = 0, stop[:-1] + 1
-    return Lines(view, start, stop, np.arange(first, first + len(stop)), np.zeros(len(stop), np.int64))
+    return Lines(view, start, stop, np.arange(first, first + len(stop)), none, none)
 
 
 def _in_window(lines: Lines, bounds: tuple[int, int] | None) -> tuple[Lines, Ints, int]:
     """Lines whose type and time are proven and inside the window; indexes of unproven ones; count of outside ones."""
     good = (lines.start >= PAD) & (lines.stop < len(lines.view.data) - PAD)  # the edges cannot be read around
     middle = np.flatnonzero(good)
-    time = np.zeros(len(good), np.int64)
+    time, body = np.zeros(len(good), np.int64), np.zeros(len(good), np.int64)
     start = lines.start[middle]
     _which, width = tokens(lines.view.words[start], _TYPES)
     time[middle], fine = times(lines.view, start + width)
+    body[middle] = start + width + 28
     good[middle] = fine & (width > 0) & (lines.view.bytes[start + width + 27] == _BLANK)
     odd = np.flatnonzero(~good)
     inside = good if bounds is None else good & (time >= bounds[0]) & (time < bounds[1])
     kept = np.flatnonzero(inside)
-    lines = Lines(lines.view, lines.start, lines.stop, lines.number, time)
+    lines = Lines(lines.view, lines.start, lines.stop, lines.number, time, body)
     outside = len(time) - len(odd) - len(kept)
     if len(kept) == len(time):
         return lines, odd, outside
@@ -166,8 +175,9 @@ def _compact(lines: Lines) -> Lines:
     length = lines.stop + 1 - lines.start
     stop = PAD + np.cumsum(length) - 1
     data = b"".join([padding, *slices(lines.view, lines.start, lines.stop + 1), padding])
-    view = View(data, np.empty(len(data), bool))
-    return Lines(view, stop + 1 - length, stop, lines.number, lines.time)
+    view = View(data, np.empty(len(data) + 7, bool))
+    start = stop + 1 - length
+    return Lines(view, start, stop, lines.number, lines.time, lines.body - lines.start + start)
 
 
 def _prove(lines: Lines) -> tuple[dict[str, Any], Bools]:
@@ -180,12 +190,11 @@ def _prove(lines: Lines) -> tuple[dict[str, Any], Bools]:
     first = np.searchsorted(quotes, lines.start)
     good = np.searchsorted(quotes, lines.stop) - first >= _QUOTES
     good &= (lines.stop - lines.start <= MAX_LINE) & (view.bytes[lines.stop - 1] != _RETURN)
-    which = first[:, None] + np.arange(_QUOTES)
-    quote = np.append(quotes, high - 1)[
-        np.minimum(which, len(quotes), out=which)
-    ]  # short lines index something
+    which = first + np.arange(_QUOTES)[:, None]  # a row of positions for each quote: what is read together lies together
+    np.minimum(which, len(quotes), out=which)  # short lines index something
+    quote = np.append(quotes, high - 1)[which]
     good &= _skeleton(view, quote)
-    space, words_good = _head(view, lines.start, quote[:, 0])
+    space, words_good = _head(view, lines.body, quote[0])
     good &= words_good
     fields: dict[str, Any] = {"quote": quote, "space": space}
     for prove in (_numbers, _addresses, _request, _middle):
@@ -195,57 +204,68 @@ def _prove(lines: Lines) -> tuple[dict[str, Any], Bools]:
 
 def _skeleton(view: View, quote: Ints) -> Bools:
     """Quoted fields stand where they should, with single spaces between those that follow each other."""
-    opening, closing = quote[:, 0::2], quote[:, 1::2]
-    good: Bools = (view.bytes[closing[:, :-1] + 1] == _BLANK).all(axis=1)
-    good &= (opening[:, 1:] - closing[:, :-1] == 2)[:, _JOINED].all(axis=1)
-    good &= (view.bytes[opening[:, [0, 2, 5]] - 1] == _BLANK).all(axis=1)
-    after = view.bytes[closing[:, -1] + 1]
+    opening, closing = quote[0::2], quote[1::2]
+    good: Bools = (view.bytes[closing[:-1] + 1] == _BLANK).all(axis=0)
+    for field in _JOINED:
+        good &= opening[field + 1] - closing[field] == 2
+    for field in _AFTER_WORDS:
+        good &= view.bytes[opening[field] - 1] == _BLANK
+    after = view.bytes[closing[-1] + 1]
     good &= (after == _BLANK) | (after == _NEWLINE)
     return good
 
 
-def _head(view: View, start: Ints, request: Ints) -> tuple[Ints, Bools]:
-    """The twelve spaces before the request field, and whether twelve words stand between them."""
-    width = 8 * _HEAD_WORDS
-    head = view.block(start, _HEAD_WORDS).view(np.uint8).reshape(-1)
+def _head(view: View, body: Ints, request: Ints) -> tuple[Ints, Bools]:
+    """The twelve spaces before the request field, and whether twelve words stand between them.
+
+    Most lines' words are short. The others are read again with more room, where two IPv6 addresses fit.
+    """
+    space, good = _spaces(view, body, request, _HEAD_WORDS[0])
+    if not good.all():
+        rest = np.flatnonzero(~good)
+        space[:, rest], good[rest] = _spaces(view, body[rest], request[rest], _HEAD_WORDS[1])
+    return space, good
+
+
+def _spaces(view: View, body: Ints, request: Ints, words: int) -> tuple[Ints, Bools]:
+    head = view.block(body, words).view(np.uint8).reshape(-1)
     blank = np.flatnonzero(head == _BLANK)
-    row = np.arange(len(start)) * width
+    row = np.arange(len(body)) * (8 * words)
     first = np.searchsorted(blank, row)
-    blank = np.concatenate([blank, np.full(12, len(head))])
-    space = blank[first[:, None] + np.arange(12)] - row[:, None] + start[:, None]
-    good = (space[:, 11] + 1 == request) & (space[:, 1:] - space[:, :-1] > 1).all(axis=1)
-    space[~good] = start[~good, None] + np.arange(12)  # harmless positions for lines already refused
+    blank = np.concatenate([blank, np.full(10, len(head))])
+    space = np.empty((12, len(body)), np.int64)
+    space[0], space[1] = body - 29, body - 1  # around the time, which is proven
+    np.add(blank[first + np.arange(10)[:, None]], body - row, out=space[2:])
+    good = (space[11] + 1 == request) & (space[2:] - space[1:-1] > 1).all(axis=0)
+    refused = np.flatnonzero(~good)
+    space[:, refused] = body[refused] + np.arange(12)[:, None]  # harmless positions
     return space, good
 
 
 def _numbers(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
-    space, good = fields["space"], np.ones(len(fields["space"]), bool)
-    for index in _NUMBERS.values():
-        check = are_thousandths if index in _DECIMALS else are_integers
-        good &= check(view, space[:, index] + 1, space[:, index + 1])
+    space = fields["space"]
+    good: Bools = are_thousandths(view, space[4:7] + 1, space[5:8]).all(axis=0)
+    good &= are_integers(view, space[7:11] + 1, space[8:12]).all(axis=0)
     return good
 
 
 def _addresses(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
-    space, good = fields["space"], np.ones(len(fields["space"]), bool)
+    space, good = fields["space"], np.ones(fields["space"].shape[1], bool)
     for side, index in _SIDES.items():
-        fields[side], fields[side + "?"], fine = ports(view, space[:, index] + 1, space[:, index + 1])
+        fields[side], fields[side + "?"], fine = ports(view, space[index] + 1, space[index + 1])
         good &= fine
     return good
 
 
 def _request(view: View, lines: Lines, fields: dict[str, Any]) -> Bools:
     """``METHOD scheme://host:port/path?query HTTP/x``; what stands before the path is one of few texts in a log."""
-    begin, end = fields["quote"][:, 0] + 1, fields["quote"][:, 1]
+    begin, end = fields["quote"][0] + 1, fields["quote"][1]
     method, width = tokens(view.words[begin], _METHODS)
     protocol, _ = tokens(view.words[end - 8], _PROTOCOLS)
     good: Bools = (method >= 0) & (protocol >= 0) & (view.bytes[end - 9] == _BLANK)
     url, stop = begin + width, np.maximum(end - 9, begin + width)
     host, hosts = prefixes(view, url, stop, _authority)
     path = url + np.array([len(text) for text in hosts] + [1])[host] - 1
-    low, high = int(lines.start[0]), int(lines.stop[-1])
-    marks = np.append(view.find(_QUESTION, low, high), high + 1)
-    fields["path_end"] = np.minimum(marks[np.searchsorted(marks, path)], stop)
     fields.update(method=method, protocol=protocol, path=path, url_end=stop, host=host)
     fields["hosts"] = Texts(split_request(b"GET " + text + b" -")[1] or "-" for text in hosts)
     good &= host >= 0
@@ -261,12 +281,12 @@ def _authority(url: bytes) -> int:
 def _middle(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
     """The words between user agent and trace id, and those before actions_executed."""
     quote = fields["quote"]
-    code, texts = kinds(view, quote[:, 3] + 1, np.maximum(quote[:, 4], quote[:, 3] + 1))
+    code, texts = kinds(view, quote[3] + 1, np.maximum(quote[4], quote[3] + 1))
     words = [_THREE_WORDS.fullmatch(text) for text in texts]
     good: Bools = np.array([match is not None for match in words] + [False])[code]
     fields["target_group"] = code
     fields["target_groups"] = Texts(match[1].decode("utf-8", "replace") if match else "-" for match in words)
-    begin, end = quote[:, 9] + 2, quote[:, 10] - 29
+    begin, end = quote[9] + 2, quote[10] - 29
     created, created_good = times(view, end + 1)
     fields["created_at"] = created
     short = (
@@ -295,9 +315,9 @@ def _column(name: str, lines: Lines, f: dict[str, Any], label: str) -> pl.Series
     view, quote = lines.view, f["quote"]
     if name in _QUOTED:
         first = 2 * _QUOTED[name]
-        return _TEXT_READERS.get(name, strings)(view, quote[:, first] + 1, quote[:, first + 1])
+        return _TEXT_READERS.get(name, strings)(view, quote[first] + 1, quote[first + 1])
     if name in _NUMBERS:
-        begin, end = f["space"][:, _NUMBERS[name]] + 1, f["space"][:, _NUMBERS[name] + 1]
+        begin, end = f["space"][_NUMBERS[name]] + 1, f["space"][_NUMBERS[name] + 1]
         read = thousandths if _NUMBERS[name] in _DECIMALS else integers
         return nullify(pl.Series(read(view, begin, end)), is_minus(view, begin, end))
     return _SPECIAL[name](lines, f, label)
@@ -314,22 +334,32 @@ def _kind_of(lines: Lines, _f: dict[str, Any], _label: str) -> pl.Series:
 
 
 def _word(index: int) -> Callable[..., pl.Series]:
-    return lambda lines, f, _label: repeated(lines.view, f["space"][:, index] + 1, f["space"][:, index + 1])
+    return lambda lines, f, _label: repeated(lines.view, f["space"][index] + 1, f["space"][index + 1])
 
 
 def _host_part(side: str, read: Callable[..., pl.Series]) -> Callable[..., pl.Series]:
     def column(lines: Lines, f: dict[str, Any], _label: str) -> pl.Series:
-        return read(lines.view, f["space"][:, _SIDES[side]] + 1, np.where(f[side + "?"], 0, f[side] - 1))
+        return read(lines.view, f["space"][_SIDES[side]] + 1, np.where(f[side + "?"], 0, f[side] - 1))
 
     return column
 
 
 def _port_part(side: str) -> Callable[..., pl.Series]:
     def column(lines: Lines, f: dict[str, Any], _label: str) -> pl.Series:
-        values = integers(lines.view, f[side], f["space"][:, _SIDES[side] + 1])
+        values = integers(lines.view, f[side], f["space"][_SIDES[side] + 1])
         return nullify(pl.Series(values), f[side + "?"])
 
     return column
+
+
+def _path_end(lines: Lines, f: dict[str, Any]) -> Ints:
+    """Where the path ends and the query begins. Found once, and only if a column wants it."""
+    if "path_end" not in f:
+        low, high = int(lines.start[0]), int(lines.stop[-1])
+        marks = np.append(lines.view.find_rare(_QUESTION, low, high), high + 1)
+        f["path_end"] = np.minimum(marks[np.searchsorted(marks, f["path"])], f["url_end"])
+    found: Ints = f["path_end"]
+    return found
 
 
 def _trace(view: View, begin: Ints, end: Ints) -> pl.Series:
@@ -337,7 +367,7 @@ def _trace(view: View, begin: Ints, end: Ints) -> pl.Series:
 
 
 def _connection(lines: Lines, f: dict[str, Any], _label: str) -> pl.Series:
-    begin = f["quote"][:, 23] + 1
+    begin = f["quote"][23] + 1
     rest = strings(lines.view, begin, lines.stop)
     return nullify(text := rest.str.extract(_THIRTIETH), (text == "-").fill_null(False).to_numpy())
 
@@ -363,8 +393,8 @@ _SPECIAL: dict[str, Callable[[Lines, dict[str, Any], str], pl.Series]] = {
     "target_port": _port_part("target"),
     "method": _known("method", _METHODS),
     "host": lambda _lines, f, _label: few_strings(f["host"], f["hosts"]),
-    "path": lambda lines, f, _label: strings(lines.view, f["path"], f["path_end"]),
-    "query": lambda lines, f, _label: strings(lines.view, f["path_end"] + 1, f["url_end"]),
+    "path": lambda lines, f, _label: strings(lines.view, f["path"], _path_end(lines, f)),
+    "query": lambda lines, f, _label: strings(lines.view, _path_end(lines, f) + 1, f["url_end"]),
     "protocol": _known("protocol", _PROTOCOLS),
     "target_group": lambda _lines, f, _label: few_strings(f["target_group"], f["target_groups"]),
     "conn_trace_id": _connection,
