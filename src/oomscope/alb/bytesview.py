@@ -6,6 +6,7 @@ Every decoder returns the values and a mask of the rows it could prove; the call
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -52,13 +53,38 @@ class View:
         mask[high - low :] = False
         eights = np.flatnonzero(mask.view(np.uint64) != 0)
         place = np.flatnonzero(mask.reshape(-1, 8)[eights])
-        return (eights[place >> 3] << 3) + (place & 7) + low
+        found: Ints = (eights[place >> 3] << 3) + (place & 7) + low
+        return found
 
     def block(self, at: Ints, words: int) -> Words:
         """``words`` 64-bit words from each position, one row a position."""
         count, kind = len(self.data) - 8 * words + 1, f"V{8 * words}"
         item = np.ndarray((count,), dtype=kind, buffer=self.data, strides=(1,))
         return item[at].view("<u8").reshape(len(at), words)
+
+
+class Texts(list[str]):
+    """The distinct texts that a column's codes stand for."""
+
+
+@dataclass
+class Lines:
+    """Lines of one buffer that may be ordinary: where each starts and ends, its number, its time.
+
+    ``body`` is where the word behind the time starts.
+    """
+
+    view: View
+    start: Ints
+    stop: Ints
+    number: Ints
+    time: Ints
+    body: Ints
+
+    def take(self, rows: Ints | Bools) -> Lines:
+        """Some of the lines."""
+        columns = (self.start, self.stop, self.number, self.time, self.body)
+        return Lines(self.view, *(column[rows] for column in columns))
 
 
 def are_integers(view: View, begin: Ints, end: Ints) -> Bools:

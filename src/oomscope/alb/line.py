@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import add, attrgetter
 from typing import Any
 
 MAX_LINE = 1 << 18  # longest line looked at; ALB refuses requests far shorter than this
@@ -31,7 +32,7 @@ _AFTER_AGENT = re.compile(
     rb'" [^ "]+ [^ "]+ [^ "]+ "[^"]*" "[^"]*" "[^"]*" [^ "]+ \d{4}-\d\d-\d\dT[0-9:.]{8,18}Z "'
 )
 _AFTER_REQUEST = re.compile(rb' (?:HTTP/\d(?:\.\d)?|-) ?" "')
-_THIRTIETH = re.compile(rb' ([^ "]+)(?: |$)')
+THIRTIETH = re.compile(rb' ([^ "]+)(?: |$)')
 _QUOTED_TAIL = 7  # actions_executed ... classification_reason
 
 
@@ -59,11 +60,11 @@ class AlbStats:
 
     def __add__(self, other: AlbStats) -> AlbStats:
         """Both together."""
-        counts = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
-        return AlbStats(**counts, first_damaged=self.first_damaged or other.first_damaged)
+        counts = map(add, _COUNTS(self), _COUNTS(other))
+        return AlbStats(*counts, first_damaged=self.first_damaged or other.first_damaged)
 
 
-_COUNTS = ("lines", "rows", "outside", "control", "blank", "damaged", "repaired", "bytes")
+_COUNTS = attrgetter("lines", "rows", "outside", "control", "blank", "damaged", "repaired", "bytes")
 
 
 def read_line(line: bytes, bounds: tuple[int, int] | None) -> tuple[dict[str, Any] | None, AlbStats]:
@@ -115,8 +116,8 @@ def parse_line(line: bytes) -> dict[str, Any]:
     return {
         "time": micros(fields[1]),
         "created_at": None if fields[21] == b"-" else micros(fields[21]),
-        "type": _text(kind),
-        "elb": _text(fields[2]),
+        "type": text_of(kind),
+        "elb": text_of(fields[2]),
         "client": client,
         "client_port": client_port,
         "target_ip": target_ip,
@@ -133,12 +134,12 @@ def parse_line(line: bytes) -> dict[str, Any]:
         "path": path,
         "query": query,
         "protocol": protocol,
-        "user_agent": _text(fields[13]),
-        "trace_id": normalise_trace_id(_text(fields[17])),
-        "target_group": _text(fields[16]),
-        "actions": _text(fields[22]),
-        "error_reason": _text(fields[24]),
-        "conn_trace_id": _text(fields[29]),
+        "user_agent": text_of(fields[13]),
+        "trace_id": normalise_trace_id(text_of(fields[17])),
+        "target_group": text_of(fields[16]),
+        "actions": text_of(fields[22]),
+        "error_reason": text_of(fields[24]),
+        "conn_trace_id": text_of(fields[29]),
         "repaired": repaired,
     }
 
@@ -175,7 +176,7 @@ def split_request(request: bytes) -> tuple[str | None, str | None, str | None, s
     host, path, query = _split_url(url)
     if path is None and method != b"-" and host is not None:
         path = b"/"
-    return _text(method), _text(host), _text(path), _text(query), _text(protocol)
+    return text_of(method), text_of(host), text_of(path), text_of(query), text_of(protocol)
 
 
 def _split_url(url: bytes) -> tuple[bytes | None, bytes | None, bytes | None]:
@@ -221,7 +222,7 @@ def _tail(fields: list[bytes], rest: bytes) -> list[bytes]:
     for kind, count in ((_words, 3), (_quoted, 3), (_words, 2), (_quoted, _QUOTED_TAIL)):
         got, rest = kind(rest, count)
         fields = fields + got
-    extra = _THIRTIETH.match(rest)
+    extra = THIRTIETH.match(rest)
     return [*fields, extra[1] if extra else b"-"]
 
 
@@ -242,7 +243,8 @@ def _quoted(rest: bytes, count: int) -> tuple[list[bytes], bytes]:
     return parts[1 : 2 * count : 2], after
 
 
-def _text(value: bytes | None) -> str | None:
+def text_of(value: bytes | None) -> str | None:
+    """The text of a field, None for ``-`` and nothing."""
     return value.decode("utf-8", "replace") if value and value != b"-" else None
 
 
@@ -251,10 +253,10 @@ def split_address(value: bytes) -> tuple[str | None, int | None]:
         return None, None
     host, colon, port = value.rpartition(b":")  # an IPv6 address is written without brackets
     if not colon:
-        return _text(value), None
+        return text_of(value), None
     if not _DIGITS.fullmatch(port):
         raise Damaged("port")
-    return _text(host.strip(b"[]")), int(port)
+    return text_of(host.strip(b"[]")), int(port)
 
 
 def to_integer(value: bytes) -> int | None:

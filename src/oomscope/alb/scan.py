@@ -7,8 +7,8 @@ line (damage, odd numbers, rare methods) goes to the plain parser, one line at a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,74 +18,46 @@ from oomscope.alb.bytesview import (
     PAD,
     Bools,
     Ints,
+    Lines,
+    Texts,
     View,
     are_integers,
     are_thousandths,
-    few_strings,
     has_byte,
-    integers,
-    is_minus,
     kinds,
-    nullify,
     ports,
     prefixes,
-    repeated,
     slices,
-    strings,
-    thousandths,
     times,
     tokens,
 )
+from oomscope.alb.columns import METHODS, PROTOCOLS, SIDES, TYPES, schema_of, table
 from oomscope.alb.line import MAX_LINE, AlbStats, read_line, split_request
-from oomscope.alb.rows import frame_of, traces
-from oomscope.facts import ACCESS_SCHEMA, polars_schema
+from oomscope.alb.rows import frame_of
 
 CHUNK = 1 << 21
 _KEPT = 16 << 20
 _ODD_ROWS = 4096
-_TYPES = (b"https ", b"h2 ", b"http ", b"ws ", b"wss ", b"grpcs ")
-_METHODS = (b"GET ", b"POST ", b"PATCH ", b"PUT ", b"DELETE ", b"HEAD ", b"OPTIONS ")
-_PROTOCOLS = (b"HTTP/1.1", b"HTTP/2.0", b"HTTP/1.0")
 _QUOTES = 24  # of the twelve quoted fields up to classification_reason
-_HEAD_WORDS = (16, 32)  # 64-bit words looked at for the ten words behind the time; more than that goes the slow way
+_HEAD_WORDS = (
+    16,
+    32,
+)  # 64-bit words looked at for the ten words behind the time; more than that goes the slow way
 _JOINED = (0, 2, 3, 5, 6, 7, 8, 9, 10)  # quoted fields that the next quoted field follows directly
 _AFTER_WORDS = (0, 2, 5)  # quoted fields that follow a bare word
 _AUTHORITY = re.compile(rb"[a-z]{2,5}://[^/?]+/")
 _THREE_WORDS = re.compile(rb' [^ "]+ [^ "]+ ([^ "]+) ')
-_THIRTIETH = r'^ ([^ "]+)(?: |$)'
-_BLANK, _NEWLINE, _QUOTE, _RETURN, _QUESTION = 32, 10, 34, 13, 63
-
-
-class Texts(list[str]):
-    """The distinct texts that a column's codes stand for."""
-
-
-@dataclass
-class Lines:
-    """Lines of one buffer that may be ordinary: where each starts and ends, its number, its time.
-
-    ``body`` is where the word behind the time starts.
-    """
-
-    view: View
-    start: Ints
-    stop: Ints
-    number: Ints
-    time: Ints
-    body: Ints
-
-    def take(self, rows: Ints | Bools) -> Lines:
-        """Some of the lines."""
-        columns = (self.start, self.stop, self.number, self.time, self.body)
-        return Lines(self.view, *(column[rows] for column in columns))
+_BLANK, _NEWLINE, _QUOTE, _RETURN = 32, 10, 34, 13
 
 
 def scan(
     stream: BinaryIO, label: str, bounds: tuple[int, int] | None, columns: frozenset[str]
 ) -> Iterator[tuple[pl.DataFrame, AlbStats]]:
     """Tables of the asked columns, chunk by chunk, in no particular order; the odd lines' rows come late."""
-    np.empty(_KEPT, bool)  # freed at once: from then on the C library keeps as much freed memory for the next block
-    first, mask, odd_rows = 1, np.empty(CHUNK + 7, bool), list[dict[str, Any]]()
+    np.empty(
+        _KEPT, bool
+    )  # freed at once: from then on the C library keeps as much freed memory for the next block
+    first, mask, odd_rows = 1, np.empty(CHUNK * 5 // 4 + 8, bool), list[dict[str, Any]]()
     for carry, block in _blocks(stream):
         frame, rows, stats = _block(carry, View(block, mask), first, label, bounds, columns)
         first += stats.lines
@@ -94,7 +66,7 @@ def scan(
             frame, odd_rows = pl.concat([frame, frame_of(odd_rows).select(frame.columns)]), []
         yield frame, stats
     if odd_rows:
-        yield frame_of(odd_rows).select(list(_schema(columns))), AlbStats()
+        yield frame_of(odd_rows).select(list(schema_of(columns))), AlbStats()
 
 
 def _blocks(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
@@ -103,7 +75,7 @@ def _blocks(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     The last line gets a newline if it has none. Of a line too long to be one only the start is kept.
     """
     carry = b""
-    while block := stream.read(CHUNK):
+    for block in _pieces(stream):
         cut = block.rfind(b"\n") + 1
         if cut:
             yield carry, block
@@ -112,6 +84,17 @@ def _blocks(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
             carry = (carry + block)[: MAX_LINE + 1]
     if carry:
         yield carry, b"\n"
+
+
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    """Pieces of CHUNK bytes; what little is left at the end is read with the last: a block has its fixed costs."""
+    block = stream.read(CHUNK)
+    while block:
+        following = stream.read(CHUNK)
+        if len(following) <= CHUNK // 4:
+            block, following = block + following, b""
+        yield block
+        block = following
 
 
 def _block(
@@ -136,10 +119,10 @@ def _block(
         fields = {
             name: value if isinstance(value, Texts) else value[..., proven] for name, value in fields.items()
         }
-    table = _table(lines, fields, label, columns)
+    frame = table(lines, fields, label, columns)
     size = len(carry) + int(every.stop[-1]) + 1
     counts = AlbStats(lines=len(every.stop) - len(odd), rows=int(proven.sum()), outside=outside, bytes=size)
-    return table, slow_rows, counts + slow
+    return frame, slow_rows, counts + slow
 
 
 def _split(view: View, first: int) -> Lines:
@@ -155,7 +138,7 @@ def _in_window(lines: Lines, bounds: tuple[int, int] | None) -> tuple[Lines, Int
     middle = np.flatnonzero(good)
     time, body = np.zeros(len(good), np.int64), np.zeros(len(good), np.int64)
     start = lines.start[middle]
-    _which, width = tokens(lines.view.words[start], _TYPES)
+    _which, width = tokens(lines.view.words[start], TYPES)
     time[middle], fine = times(lines.view, start + width)
     body[middle] = start + width + 28
     good[middle] = fine & (width > 0) & (lines.view.bytes[start + width + 27] == _BLANK)
@@ -190,7 +173,7 @@ def _prove(lines: Lines) -> tuple[dict[str, Any], Bools]:
     first = np.searchsorted(quotes, lines.start)
     good = np.searchsorted(quotes, lines.stop) - first >= _QUOTES
     good &= (lines.stop - lines.start <= MAX_LINE) & (view.bytes[lines.stop - 1] != _RETURN)
-    which = first + np.arange(_QUOTES)[:, None]  # a row of positions for each quote: what is read together lies together
+    which = first + np.arange(_QUOTES)[:, None]  # a row for each quote: read together, lies together
     np.minimum(which, len(quotes), out=which)  # short lines index something
     quote = np.append(quotes, high - 1)[which]
     good &= _skeleton(view, quote)
@@ -244,14 +227,15 @@ def _spaces(view: View, body: Ints, request: Ints, words: int) -> tuple[Ints, Bo
 
 def _numbers(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
     space = fields["space"]
-    good: Bools = are_thousandths(view, space[4:7] + 1, space[5:8]).all(axis=0)
-    good &= are_integers(view, space[7:11] + 1, space[8:12]).all(axis=0)
+    decimals = are_thousandths(view, space[4:7] + 1, space[5:8])
+    good: Bools = np.all([*decimals, *are_integers(view, space[7:11] + 1, space[8:12])], axis=0)
     return good
 
 
 def _addresses(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
-    space, good = fields["space"], np.ones(fields["space"].shape[1], bool)
-    for side, index in _SIDES.items():
+    space = fields["space"]
+    good = np.ones(space.shape[1], bool)
+    for side, index in SIDES.items():
         fields[side], fields[side + "?"], fine = ports(view, space[index] + 1, space[index + 1])
         good &= fine
     return good
@@ -260,8 +244,8 @@ def _addresses(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
 def _request(view: View, lines: Lines, fields: dict[str, Any]) -> Bools:
     """``METHOD scheme://host:port/path?query HTTP/x``; what stands before the path is one of few texts in a log."""
     begin, end = fields["quote"][0] + 1, fields["quote"][1]
-    method, width = tokens(view.words[begin], _METHODS)
-    protocol, _ = tokens(view.words[end - 8], _PROTOCOLS)
+    method, width = tokens(view.words[begin], METHODS)
+    protocol, _ = tokens(view.words[end - 8], PROTOCOLS)
     good: Bools = (method >= 0) & (protocol >= 0) & (view.bytes[end - 9] == _BLANK)
     url, stop = begin + width, np.maximum(end - 9, begin + width)
     host, hosts = prefixes(view, url, stop, _authority)
@@ -294,113 +278,6 @@ def _middle(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
     )
     good &= created_good & short & ~has_byte(view, begin, np.maximum(end, begin), _BLANK)
     return good
-
-
-# ------------------------------------------------------------------------------------------------- the table
-
-
-def _table(lines: Lines, f: dict[str, Any], label: str, columns: frozenset[str]) -> pl.DataFrame:
-    if not len(lines.start):
-        return pl.DataFrame(schema=_schema(columns))
-    schema = _schema(columns)
-    return pl.DataFrame({name: _column(name, lines, f, label).cast(kind) for name, kind in schema.items()})
-
-
-def _schema(columns: frozenset[str]) -> dict[str, Any]:
-    return {name: kind for name, kind in polars_schema(ACCESS_SCHEMA).items() if name in columns}
-
-
-def _column(name: str, lines: Lines, f: dict[str, Any], label: str) -> pl.Series:
-    """One column of the table; the column's name decides where in the line it is taken from."""
-    view, quote = lines.view, f["quote"]
-    if name in _QUOTED:
-        first = 2 * _QUOTED[name]
-        return _TEXT_READERS.get(name, strings)(view, quote[first] + 1, quote[first + 1])
-    if name in _NUMBERS:
-        begin, end = f["space"][_NUMBERS[name]] + 1, f["space"][_NUMBERS[name] + 1]
-        read = thousandths if _NUMBERS[name] in _DECIMALS else integers
-        return nullify(pl.Series(read(view, begin, end)), is_minus(view, begin, end))
-    return _SPECIAL[name](lines, f, label)
-
-
-def _known(name: str, texts: tuple[bytes, ...]) -> Callable[..., pl.Series]:
-    table = pl.Series([text.decode().strip() for text in texts])
-    return lambda _lines, f, _label: table[f[name]]
-
-
-def _kind_of(lines: Lines, _f: dict[str, Any], _label: str) -> pl.Series:
-    which, _ = tokens(lines.view.words[lines.start], _TYPES)
-    return pl.Series([text.decode().strip() for text in _TYPES])[which]
-
-
-def _word(index: int) -> Callable[..., pl.Series]:
-    return lambda lines, f, _label: repeated(lines.view, f["space"][index] + 1, f["space"][index + 1])
-
-
-def _host_part(side: str, read: Callable[..., pl.Series]) -> Callable[..., pl.Series]:
-    def column(lines: Lines, f: dict[str, Any], _label: str) -> pl.Series:
-        return read(lines.view, f["space"][_SIDES[side]] + 1, np.where(f[side + "?"], 0, f[side] - 1))
-
-    return column
-
-
-def _port_part(side: str) -> Callable[..., pl.Series]:
-    def column(lines: Lines, f: dict[str, Any], _label: str) -> pl.Series:
-        values = integers(lines.view, f[side], f["space"][_SIDES[side] + 1])
-        return nullify(pl.Series(values), f[side + "?"])
-
-    return column
-
-
-def _path_end(lines: Lines, f: dict[str, Any]) -> Ints:
-    """Where the path ends and the query begins. Found once, and only if a column wants it."""
-    if "path_end" not in f:
-        low, high = int(lines.start[0]), int(lines.stop[-1])
-        marks = np.append(lines.view.find_rare(_QUESTION, low, high), high + 1)
-        f["path_end"] = np.minimum(marks[np.searchsorted(marks, f["path"])], f["url_end"])
-    found: Ints = f["path_end"]
-    return found
-
-
-def _trace(view: View, begin: Ints, end: Ints) -> pl.Series:
-    return traces(strings(view, begin, end))
-
-
-def _connection(lines: Lines, f: dict[str, Any], _label: str) -> pl.Series:
-    begin = f["quote"][23] + 1
-    rest = strings(lines.view, begin, lines.stop)
-    return nullify(text := rest.str.extract(_THIRTIETH), (text == "-").fill_null(False).to_numpy())
-
-
-_SIDES = {"client": 2, "target": 3}
-_NUMBERS = {
-    "request_processing_s": 4, "target_processing_s": 5, "response_processing_s": 6,
-    "elb_status": 7, "target_status": 8, "received_bytes": 9, "sent_bytes": 10,
-}  # fmt: skip
-_DECIMALS = (4, 5, 6)
-_QUOTED = {"user_agent": 1, "trace_id": 2, "actions": 5, "error_reason": 7}
-_TEXT_READERS: dict[str, Callable[..., pl.Series]] = {
-    "trace_id": _trace, "actions": repeated, "error_reason": repeated,
-}  # fmt: skip
-_SPECIAL: dict[str, Callable[[Lines, dict[str, Any], str], pl.Series]] = {
-    "time": lambda lines, _f, _label: pl.Series(lines.time),
-    "created_at": lambda _lines, f, _label: pl.Series(f["created_at"]),
-    "type": _kind_of,
-    "elb": _word(1),
-    "client": _host_part("client", strings),
-    "client_port": _port_part("client"),
-    "target_ip": _host_part("target", repeated),
-    "target_port": _port_part("target"),
-    "method": _known("method", _METHODS),
-    "host": lambda _lines, f, _label: few_strings(f["host"], f["hosts"]),
-    "path": lambda lines, f, _label: strings(lines.view, f["path"], _path_end(lines, f)),
-    "query": lambda lines, f, _label: strings(lines.view, _path_end(lines, f) + 1, f["url_end"]),
-    "protocol": _known("protocol", _PROTOCOLS),
-    "target_group": lambda _lines, f, _label: few_strings(f["target_group"], f["target_groups"]),
-    "conn_trace_id": _connection,
-    "source": lambda lines, _f, label: pl.Series([label]).new_from_index(0, len(lines.start)),
-    "line": lambda lines, _f, _label: pl.Series(lines.number),
-}
 
 
 # -------------------------------------------------------------------------------------------- the slow way
