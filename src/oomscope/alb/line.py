@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from operator import add, attrgetter
 from typing import Any
 
 MAX_LINE = 1 << 18  # longest line looked at; ALB refuses requests far shorter than this
@@ -60,11 +59,11 @@ class AlbStats:
 
     def __add__(self, other: AlbStats) -> AlbStats:
         """Both together."""
-        counts = map(add, _COUNTS(self), _COUNTS(other))
-        return AlbStats(*counts, first_damaged=self.first_damaged or other.first_damaged)
+        counts = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
+        return AlbStats(**counts, first_damaged=self.first_damaged or other.first_damaged)
 
 
-_COUNTS = attrgetter("lines", "rows", "outside", "control", "blank", "damaged", "repaired", "bytes")
+_COUNTS = ("lines", "rows", "outside", "control", "blank", "damaged", "repaired", "bytes")
 
 
 def read_line(line: bytes, bounds: tuple[int, int] | None) -> tuple[dict[str, Any] | None, AlbStats]:

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Protocol
 
 import polars as pl
 
+from oomscope.alb.ahead import read_ahead
 from oomscope.alb.line import MAX_LINE, AlbStats, read_line
 from oomscope.alb.rows import frame_of, micro_bounds
 from oomscope.alb.scan import scan
@@ -55,9 +56,13 @@ def scan_alb(
     inputs: Sequence[AlbInput], *, window: Window | None = None, columns: Collection[str] = ACCESS_SCHEMA
 ) -> Iterator[tuple[pl.DataFrame, AlbStats]]:
     """The rows chunk by chunk, for sums over logs of any size in constant memory; no order within a chunk."""
-    for source in inputs:
+    bounds, wanted = micro_bounds(window), frozenset(columns)
+
+    def read(source: AlbInput) -> Iterator[tuple[pl.DataFrame, AlbStats]]:
         with source.open() as stream:
-            yield from scan(stream, source.label, micro_bounds(window), frozenset(columns))
+            yield from scan(stream, source.label, bounds, wanted)
+
+    yield from read_ahead(inputs, read)
 
 
 def parse_slowly(source: AlbInput, *, window: Window | None = None) -> tuple[pl.DataFrame, AlbStats]:
