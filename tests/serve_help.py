@@ -309,6 +309,23 @@ def _answers(service: Service) -> bool:
     return False
 
 
+def children(pid: int) -> list[int]:
+    """Processes started by any thread of that one."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in path.read_text().split()]
+    return found
+
+
+def gone(pid: int) -> bool:
+    """Whether the process has ended, also when nobody has asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 def until(condition: Any, seconds: float, problem: str = "") -> Any:
     """Wait for the condition; its value."""
     end = time.monotonic() + seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import pytest
 
 from oomscope.serve.schema import alerts, kills, stages, tasks, threads
 from tests.fakes.kube import KubeState, kube_server, kubeconfig
-from tests.serve_help import accept, demo_alert, demo_cluster, drain, rows, runtime_of, settings_of
+from tests.serve_help import accept, demo_alert, demo_cluster, drain, rows, runtime_of, settings_of, until
 
 FIND = ("identify",)
 
@@ -198,7 +199,7 @@ def test_what_was_captured_first_is_not_lost_later(tmp_path: Path) -> None:
     assert [stage.name for stage in rows(runtime, stages)] == ["captured", "seen", "final"]
     from oomscope.serve.bundles import unpack
 
-    last = unpack(runtime.bundles.get(f"{kill.id}/2.tar.gz"))
+    last = unpack(runtime.bundles.get(f"{kill.id}/0.tar.gz"))  # nothing was left to be added
     assert any(p.name == kill.pod and p.containers[0].terminations for p in last.pods)
     assert last.events
 
@@ -208,12 +209,66 @@ def test_stages_follow_what_is_configured(tmp_path: Path) -> None:
     from oomscope.serve.stages import plan_of
 
     runtime = runtime_of(settings_of(tmp_path, preliminary_after_s=60, final_after_s=600))
-    assert [s.name for s in plan_of(runtime, Cluster())] == ["seen", "final"]
+    assert [s.name for s in plan_of(runtime, Cluster()) if not s.again] == ["seen", "final"]
     with_alb = Cluster.model_validate({"alb": {"bucket": "logs"}})
-    plan = plan_of(runtime, with_alb)
+    plan = [s for s in plan_of(runtime, with_alb) if not s.again]
     assert [(s.name, s.after_s, sorted(s.without)) for s in plan] == [
         ("seen", 0.0, []), ("preliminary", 60.0, ["alb"]), ("final", 600.0, []),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_source_that_does_not_answer_is_asked_again_before_the_last_word(
+    tmp_path: Path, comes_back: bool
+) -> None:
+    from oomscope.serve import queue
+    from oomscope.serve.stages import analyse
+
+    state = demo_cluster()
+    with kube_server(state) as url:
+        config = {"c": {"kubernetes": {"kubeconfig": str(kubeconfig(tmp_path, url))}}}
+        runtime = runtime_of(settings_of(tmp_path, clusters=config))
+        accept(runtime, demo_alert())
+        drain(runtime, only=("identify", "capture"))
+        state.faults["/api"] = "reset"
+        for _ in range(2):
+            task = queue.lease(runtime.store, ("analyse",), "test", 30)
+            assert task
+            analyse(runtime, task)
+        (kill,) = rows(runtime, kills)
+        assert (kill.state, kill.verdict) == ("open", "oom_limit")
+        assert "waiting for" in kill.progress
+        assert [stage.name for stage in rows(runtime, stages)] == ["captured", "seen", "preliminary"]
+        if comes_back:
+            state.faults.clear()
+        drain(runtime)
+    (kill,) = rows(runtime, kills)
+    assert (kill.state, kill.progress) == ("final", None)
+    looks = ["preliminary"] * (1 if comes_back else 2)
+    assert [stage.name for stage in rows(runtime, stages)] == ["captured", "seen", *looks, "final"]
+
+
+def test_a_capture_that_ends_its_process_every_time_holds_up_no_report(tmp_path: Path) -> None:
+    from oomscope.serve.calculator import Died
+    from oomscope.serve.worker import Worker
+
+    def dies(work: Any, arguments: Any, tell: Any) -> Any:
+        if work.__name__ == "capture":
+            raise Died("it is gone")
+        return work(*arguments, tell)
+
+    with kube_server(demo_cluster()) as url:
+        config = {"c": {"kubernetes": {"kubeconfig": str(kubeconfig(tmp_path, url))}}}
+        runtime = dataclasses.replace(runtime_of(settings_of(tmp_path, clusters=config)), calculate=dies)
+        accept(runtime, demo_alert())
+        worker = Worker(runtime)
+        try:
+            worker.start()
+            until(lambda: [kill.state for kill in rows(runtime, kills)] == ["final"], 30)
+        finally:
+            worker.stop()
+    (kill,) = rows(runtime, kills)
+    assert kill.verdict == "oom_limit"
 
 
 def test_nothing_readable_ends_in_a_report_that_says_so(tmp_path: Path) -> None:

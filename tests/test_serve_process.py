@@ -25,9 +25,11 @@ from tests.serve_help import (
     SECRETS,
     Outside,
     accept,
+    children,
     demo_alert,
     drain,
     free_port,
+    gone,
     rows,
     running,
     runtime_of,
@@ -73,23 +75,11 @@ def test_kill_nine_loses_and_doubles_nothing(tmp_path: Path) -> None:
 
 def test_a_worker_that_dies_is_replaced_and_ends_with_its_parent(tmp_path: Path) -> None:
     with running(tmp_path, Outside()) as service:
-        first = until(lambda: _children(service.process.pid), 10)[0]
+        first = until(lambda: children(service.process.pid), 10)[0]
         os.kill(first, signal.SIGKILL)
-        second = until(lambda: [pid for pid in _children(service.process.pid) if pid != first], 20)[0]
+        second = until(lambda: [pid for pid in children(service.process.pid) if pid != first], 20)[0]
         os.kill(service.process.pid, signal.SIGKILL)
-        until(lambda: not Path(f"/proc/{second}/cmdline").exists() or _zombie(second), 15)
-
-
-def _children(pid: int) -> list[int]:
-    found = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
-    return [int(child) for children in found for child in children]
-
-
-def _zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+        until(lambda: gone(second), 15)
 
 
 def test_two_services_on_one_sqlite_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
-"""Sends bodies to the service at a steady rate over kept connections and prints how long each took, as JSON.
+"""Sends requests at their times over kept connections and prints how long each took, as JSON.
 
-``python -m bench.serve.load URL BODIES.json SECONDS``. Time counts from when a request was due: one that had to wait
-for a free connection waited for the service.
+``python -m bench.serve.load PLAN.json``, where the plan is ``{name: {"port", "span", "connections", "requests"}}``.
+The streams run side by side. Time counts from when a request was due: one that had to wait for a free connection
+waited for the service.
 """
 
 from __future__ import annotations
@@ -12,21 +13,16 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
-CONNECTIONS = 64
+Due = asyncio.Queue[tuple[float, bytes]]
 
 
-async def _connection(
-    host: str, port: int, queue: asyncio.Queue[tuple[float, bytes]], seconds: list[float], codes: Counter[str]
-) -> None:
-    reader, writer = await asyncio.open_connection(host, port)
+async def _connection(port: int, queue: Due, seconds: list[float], codes: Counter[str]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while True:
-        due, body = await queue.get()
-        writer.write(
-            b"POST /api/v1/alerts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer alert-token-1\r\n"
-            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-        )
+        due, request = await queue.get()
+        writer.write(request)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0])
         await reader.readexactly(length)
@@ -35,29 +31,37 @@ async def _connection(
         queue.task_done()
 
 
-async def _main(url: str, bodies: list[bytes], span: float) -> None:
-    parts = urlsplit(url)
-    queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+async def _stream(plan: dict[str, Any], began: float) -> dict[str, Any]:
+    queue: Due = asyncio.Queue()
     seconds: list[float] = []
     codes: Counter[str] = Counter()
     workers = [
-        asyncio.create_task(_connection(parts.hostname or "", parts.port or 80, queue, seconds, codes))
-        for _ in range(CONNECTIONS)
+        asyncio.create_task(_connection(plan["port"], queue, seconds, codes))
+        for _ in range(plan["connections"])
     ]
-    await asyncio.sleep(0.5)
-    began = time.perf_counter()
-    for number, body in enumerate(bodies):
-        due = began + number * span / len(bodies)
+    requests = plan["requests"]
+    for number, request in enumerate(requests):
+        due = began + number * plan["span"] / len(requests)
         if (pause := due - time.perf_counter()) > 0:
             await asyncio.sleep(pause)
-        queue.put_nowait((due, body))
+        queue.put_nowait((due, request.encode()))
     await asyncio.wait([asyncio.create_task(queue.join()), *workers], return_when=asyncio.FIRST_COMPLETED)
-    print(json.dumps({"seconds": seconds, "codes": codes, "span": time.perf_counter() - began}))
+    return {"seconds": seconds, "codes": codes, "span": time.perf_counter() - began}
+
+
+async def _main(plans: dict[str, dict[str, Any]]) -> None:
+    began = time.perf_counter() + 0.5
+    answers = await asyncio.gather(*(_stream(plan, began) for plan in plans.values()))
+    print(json.dumps(dict(zip(plans, answers, strict=True))))
+
+
+def request(method: str, path: str, body: str = "") -> str:
+    """One HTTP request with the credentials of a sender."""
+    return (
+        f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer alert-token-1\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body.encode())}\r\n\r\n{body}"
+    )
 
 
 if __name__ == "__main__":
-    asyncio.run(
-        _main(
-            sys.argv[1], [b.encode() for b in json.loads(Path(sys.argv[2]).read_text())], float(sys.argv[3])
-        )
-    )
+    asyncio.run(_main(json.loads(Path(sys.argv[1]).read_text())))

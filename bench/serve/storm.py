@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -13,20 +14,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fakes.kube import kube_server, kubeconfig
-from tests.serve_help import Outside, Service, free_port, outside, start, toml
+from tests.serve_help import Outside, Service, children, free_port, outside, start, toml, until
 
+from bench.serve.load import request
 from bench.serve.pods import alert_for, cluster_of
+
+PROBES_A_S = 25  # how often a second the probe and the control server are asked beside the storm
 
 
 @dataclass
 class StormResult:
-    """Seconds and bytes. ``memory`` is of the answering process and its worker together (PSS)."""
+    """Seconds and bytes. Memory is of the answering process and its workers together (PSS).
+
+    ``probe_s`` is ``/healthz`` of the same process, ``control_s`` a server that does nothing, both in the same seconds.
+    """
 
     alerts: int
     kills: int
     accepted: int = 0
     refused: int = 0
     accept_s: list[float] = field(default_factory=list)
+    probe_s: list[float] = field(default_factory=list)
+    control_s: list[float] = field(default_factory=list)
     span_s: float = 0.0
     settled_s: float = 0.0
     stored: int = 0
@@ -38,10 +47,11 @@ class StormResult:
     threads: int = 0
     heads: int = 0
 
-    def quantile(self, share: float) -> float:
-        """Of the time from request to answer, as the sender sees it."""
-        ordered = sorted(self.accept_s)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+def quantile(seconds: list[float], share: float) -> float:
+    """Of the time from request to answer, as the sender sees it."""
+    ordered = sorted(seconds)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
 def run(folder: Path, *, alerts: int, kills: int, seconds: float, settle_s: float) -> StormResult:
@@ -74,15 +84,32 @@ def run(folder: Path, *, alerts: int, kills: int, seconds: float, settle_s: floa
 
 def _send(service: Service, folder: Path, bodies: list[bytes], seconds: float, result: StormResult) -> None:
     """From a process of its own, so that its work does not count as the service's."""
-    path = folder / "bodies.json"
-    path.write_text(json.dumps([body.decode() for body in bodies]))
-    command = [sys.executable, "-m", "bench.serve.load", service.url, str(path), str(seconds)]
-    answer = json.loads(
-        subprocess.run(command, check=True, capture_output=True, timeout=seconds * 10 + 60).stdout
-    )
-    result.accept_s, result.span_s = answer["seconds"], answer["span"]
-    result.accepted = answer["codes"].get("202", 0)
-    result.refused = sum(answer["codes"].values()) - result.accepted
+    path, port = folder / "plan.json", free_port()
+    probes = [request("GET", "/healthz")] * int(PROBES_A_S * seconds)
+    alerts = [request("POST", "/api/v1/alerts", body.decode()) for body in bodies]
+    own = int(service.url.rpartition(":")[2])
+    plan = {
+        name: {"port": at, "span": seconds, "connections": connections, "requests": requests}
+        for name, at, connections, requests in (
+            ("alerts", own, 64, alerts), ("probe", own, 4, probes), ("control", port, 4, probes),
+        )
+    }  # fmt: skip
+    path.write_text(json.dumps(plan))
+    with subprocess.Popen([sys.executable, "-m", "bench.serve.control", str(port)]) as control:
+        until(lambda: _listens(port), 20, "the control server did not start")
+        command = [sys.executable, "-m", "bench.serve.load", str(path)]
+        done = subprocess.run(command, check=True, capture_output=True, timeout=seconds * 10 + 60)
+        control.kill()
+    answer = json.loads(done.stdout)
+    result.probe_s, result.control_s = answer["probe"]["seconds"], answer["control"]["seconds"]
+    result.accept_s, result.span_s = answer["alerts"]["seconds"], answer["alerts"]["span"]
+    result.accepted = answer["alerts"]["codes"].get("202", 0)
+    result.refused = sum(answer["alerts"]["codes"].values()) - result.accepted
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _settle(service: Service, kills: int, settle_s: float, result: StormResult) -> None:
@@ -101,19 +128,15 @@ def _settle(service: Service, kills: int, settle_s: float, result: StormResult) 
 def _memory(pid: int, result: StormResult, done: threading.Event) -> None:
     while not done.wait(0.5):
         api = _pss(pid)
-        total = api + sum(_pss(child) for child in _children(pid))
+        total = api + sum(map(_pss, _below(pid)))
         result.peak_bytes = max(result.peak_bytes, total)
         result.peak_api_bytes = max(result.peak_api_bytes, api)
 
 
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += [int(child) for child in task.read_text().split()]
-        except OSError:
-            continue
-    return found
+def _below(pid: int) -> list[int]:
+    """The worker and its calculating process."""
+    mine = children(pid)
+    return mine + [one for child in mine for one in _below(child)]
 
 
 def _pss(pid: int) -> int:

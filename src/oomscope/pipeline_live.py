@@ -40,6 +40,12 @@ class Interrupted(Exception):
         self.bundle = bundle
 
 
+class NothingRead(UnreadableError):
+    """No source gave anything. ``gaps`` say why, one a source."""
+
+    gaps: tuple[Gap, ...] = ()
+
+
 @dataclass(frozen=True)
 class Plan:
     """What to gather, from where, and for how long."""
@@ -264,15 +270,17 @@ def _scanned(logs: Sequence[object]) -> Fragment:
     )
 
 
-def _nothing(bundle: Bundle) -> UnreadableError:
+def _nothing(bundle: Bundle) -> NothingRead:
     tried = "; ".join(f"{gap.source}: {gap.detail}" for gap in bundle.gaps)
-    return UnreadableError(
+    error = NothingRead(
         "no source could give any evidence",
         tried=tried,
         likely="nothing is configured, or the pod's name is wrong",
         fix="oomscope doctor shows what can be read; --from PATH investigates saved files",
         slug="no-evidence",
     )
+    error.gaps = bundle.gaps
+    return error
 
 
 def _check_required(parts: Sequence[Fragment], plan: Plan) -> None:

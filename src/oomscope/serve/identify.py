@@ -11,10 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from oomscope.errors import SourceError, UserError
 from oomscope.facts import Target
 from oomscope.serve import intake, queue
-from oomscope.serve.deaths import Death, deaths_of, meant, read_pods
+from oomscope.serve.calculation import Found, look
+from oomscope.serve.deaths import Death, meant
 from oomscope.serve.intake import AlertDetails
 from oomscope.serve.queue import Request, Task
 from oomscope.serve.runtime import Runtime, cluster_of
@@ -71,15 +71,15 @@ def _look(runtime: Runtime, target: Target) -> list[Death]:
     breaker = runtime.breakers[f"kubernetes {target.cluster or ''}"]
     if breaker.pause_s():
         return []
-    try:
-        pods = read_pods(cluster_of(runtime.settings.config, target.cluster), target)
-    except (SourceError, UserError) as error:
-        log.warning("cannot look for the kill: %s", error)
-        if isinstance(error, SourceError) and error.reason in ("unreachable", "timed_out"):
+    cluster = cluster_of(runtime.settings.config, target.cluster)
+    found: Found = runtime.calculate(look, (cluster, target.cluster, target), lambda _text: None)
+    if found.trouble:
+        log.warning("cannot look for the kill: %s", found.trouble)
+        if found.away:
             breaker.failed()
-        return []
-    breaker.worked()
-    return deaths_of(pods, target.cluster)
+    else:
+        breaker.worked()
+    return found.deaths
 
 
 def _settle(

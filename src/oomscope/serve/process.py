@@ -19,6 +19,7 @@ from oomscope.config import Config
 from oomscope.errors import UsageError
 from oomscope.serve import queue
 from oomscope.serve.bundles import open_bundles
+from oomscope.serve.calculator import Calculator
 from oomscope.serve.runtime import Runtime
 from oomscope.serve.settings import Settings, resolve
 from oomscope.serve.store import Store, open_store
@@ -142,13 +143,16 @@ def run_worker(settings: Settings, store: Store) -> None:
     """Work until told to stop on stdin; end at once when the parent is gone."""
     from oomscope.serve.worker import Worker
 
-    runtime = Runtime(settings, store, open_bundles(settings), replica_name())
+    calculator = Calculator()
+    calculator.start()
+    runtime = Runtime(settings, store, open_bundles(settings), replica_name(), calculate=calculator)
     worker = Worker(runtime)
     worker.start()
     log.info("worker %s is ready", runtime.replica)
     if sys.stdin.readline() != STOP:
         os._exit(1)  # the parent died: another may already be starting, so nothing more may be sent
     worker.stop()
+    calculator.stop()
     store.close()
 
 
@@ -157,9 +161,6 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which says stop
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     set_up_logging()
-    os.nice(10)  # answering requests goes first
-    # A thread that writes must not wait for one that calculates: it holds the database's lock meanwhile.
-    sys.setswitchinterval(0.0005)
     config = Config.model_validate_json(sys.stdin.readline())
     settings = resolve(config)
     run_worker(settings, open_store(settings.database_url, migrate=False, durable=False))

@@ -6,53 +6,61 @@ leased task, so that a kill is never in two hands.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
+from sqlalchemy.exc import SQLAlchemyError
 
 from oomscope.config import Cluster
-from oomscope.errors import UnreadableError, UserError
+from oomscope.errors import UserError
 from oomscope.facts import SeriesPoint, Target, Window
 from oomscope.report import TargetDoc
-from oomscope.serve import intake, notices, queue
-from oomscope.serve.bundles import pack, unpack
+from oomscope.serve import calculation, intake, notices, queue
+from oomscope.serve.calculation import Gather, Outcome
+from oomscope.serve.calculator import Failed
 from oomscope.serve.queue import Request, Task
-from oomscope.serve.reporting import Made, StageName, hollow, made, make, opened
+from oomscope.serve.reporting import Made, StageName, hollow, opened
 from oomscope.serve.runtime import Runtime, cluster_of
 from oomscope.serve.schema import alerts, kills, reports, stages
 from oomscope.serve.store import Store
 
-if TYPE_CHECKING:
-    from oomscope.evidence import Bundle
-
 CAPTURE_S = 45.0  # deadline of the capture
+MORE_LOOKS = (12, 48)  # times ``retry_s``: pauses before the looks at sources that did not answer
+MOST_CAPTURES = 4  # times it is begun; what is lost then is the early look only
 ANALYSE_PRIORITY = 5
 _LATER = {"cloudwatch_logs", "alb"}  # not there yet in the first seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One look at a kill: not before ``after_s`` seconds after it, and without these sources."""
+    """One look at a kill: not before ``after_s`` seconds after it, and without these sources.
+
+    The looks after the first ``final`` one are only taken while a source did not answer or has no data yet.
+    """
 
     name: StageName
     gather: bool
     after_s: float
     without: frozenset[str] = frozenset()
+    again: bool = False
 
 
 def plan_of(runtime: Runtime, cluster: Cluster) -> list[Stage]:
-    """The stages that make sense with what is configured; the last is always ``final``."""
+    """The stages that make sense with what is configured; the last are always ``final``."""
     serve = runtime.settings.serve
-    seen = Stage("seen", False, 0.0)
-    if not (cluster.alb.bucket or cluster.alb.table):
-        return [seen, Stage("final", True, serve.preliminary_after_s)]
-    early = Stage("preliminary", True, serve.preliminary_after_s, frozenset({"alb"}))
-    return [seen, early, Stage("final", True, serve.final_after_s)]
+    stages = [Stage("seen", False, 0.0)]
+    if cluster.alb.bucket or cluster.alb.table:
+        stages.append(Stage("preliminary", True, serve.preliminary_after_s, frozenset({"alb"})))
+        stages.append(Stage("final", True, serve.final_after_s))
+    else:
+        stages.append(Stage("final", True, serve.preliminary_after_s))
+    return stages + [Stage("final", True, serve.retry_s * pauses, again=True) for pauses in MORE_LOOKS]
 
 
 # ---------------------------------------------------------------------------------------------------------- capture
@@ -64,24 +72,27 @@ def capture(runtime: Runtime, task: Task) -> None:
     kill = _kill(runtime.store, task.ref)
     if kill is None:
         return _drop(runtime, task)
-    name, size, problem = None, 0, None
+    name, size = None, 0
     try:
-        bundle = _gather(runtime, kill, _LATER, CAPTURE_S)
-        name, data = f"{kill.id}/0.tar.gz", pack(bundle)
-        runtime.bundles.put(name, data)
-        size = len(data)
-    except UserError as error:
-        problem = error.what
+        if (
+            task.leases <= MOST_CAPTURES
+        ):  # else it ends its process every time: the kill must still be reported
+            data = runtime.calculate(
+                calculation.capture, (_gather(runtime, kill, _LATER, CAPTURE_S),), _silent
+            )
+            name, size = f"{kill.id}/0.tar.gz", len(data)
+            runtime.bundles.put(name, data)
+    except (UserError, Failed) as error:
+        name = None
         if task.errors < 2:
-            queue.put_back(runtime.store, task, after_s=runtime.settings.serve.retry_s, problem=problem)
-            return None
+            pause = queue.backoff(runtime.settings.serve.retry_s, task.errors)
+            return queue.put_back(runtime.store, task, after_s=pause, problem=str(error))
     with runtime.store.write() as connection:
         now = runtime.store.now(connection)
         queue.finish(connection, task)
         _note_stage(runtime, connection, kill.id, _Done(0, "captured", began, name, size))
-        connection.execute(
-            sa.update(kills).where(kills.c.id == kill.id).values(step=1, progress="evidence is saved")
-        )
+        progress = "evidence is saved" if name else "nothing could be captured"
+        connection.execute(sa.update(kills).where(kills.c.id == kill.id).values(step=1, progress=progress))
         request = Request(f"analyse:{kill.id}", "analyse", kill.id, now, ANALYSE_PRIORITY)
         queue.enqueue(runtime.store, connection, [request])
     return None
@@ -110,7 +121,7 @@ def analyse(runtime: Runtime, task: Task) -> None:
     number = _skip_to(plan, number, kill, now)
     stage = plan[number - 1]
     due = _due(stage, kill)
-    if due > now:
+    if due > now and not stage.again:  # whoever asked for another look has put it off already
         with runtime.store.write() as connection:
             queue.finish(connection, task, again_at=due)
         return None
@@ -124,48 +135,38 @@ def _due(stage: Stage, kill: Row[Any]) -> datetime:
 
 def _skip_to(plan: Sequence[Stage], number: int, kill: Row[Any], now: datetime) -> int:
     """For an old kill everything has arrived: after the first word comes the last."""
-    return len(plan) if number > 1 and _due(plan[-1], kill) <= now else number
+    final = next(n for n, stage in enumerate(plan, 1) if stage.name == "final")
+    return final if 1 < number < final and _due(plan[final - 1], kill) <= now else number
 
 
 def _run_stage(runtime: Runtime, task: Task, kill: Row[Any], plan: Sequence[Stage], number: int) -> None:
     began, stage = time.monotonic(), plan[number - 1]
-    tell = _teller(runtime, kill.id)
-    tell(f"{stage.name}: gathering")
-    bundle, problem = _evidence(runtime, kill, stage, tell)
-    if bundle is None and problem and task.errors + 1 < runtime.settings.serve.max_errors and stage.gather:
+    tell = _teller(runtime, kill.id, stage.name)
+    deadline_s = runtime.settings.config.deadline_s
+    gather = _gather(runtime, kill, stage.without, deadline_s) if stage.gather else None
+    saved, lost = _saved(runtime, kill.id)
+    work = (saved, gather, _claims(runtime.store, kill.id))
+    outcome: Outcome = runtime.calculate(calculation.investigate, work, tell)
+    problem = outcome.problem or lost
+    if outcome.made is None and stage.gather and task.errors + 1 < runtime.settings.serve.max_errors:
         pause = queue.backoff(runtime.settings.serve.retry_s, task.errors)
-        queue.put_back(runtime.store, task, after_s=pause, problem=problem)
-        return
-    name, size = None, 0
-    if bundle is not None and stage.gather:
-        name, data = f"{kill.id}/{number}.tar.gz", pack(bundle)
-        runtime.bundles.put(name, data)
-        size = len(data)
-    tell(f"{stage.name}: analysing")
-    result = make(bundle) if bundle is not None else made(_nothing(kill, problem or "no evidence"))
-    done = _Done(number, stage.name, began, name, size, result.gaps)
-    _commit(runtime, task, kill, plan, done, result, None if bundle is not None else problem)
+        return queue.put_back(runtime.store, task, after_s=pause, problem=problem)
+    name = None
+    if outcome.archive is not None:
+        name = f"{kill.id}/{number}.tar.gz"
+        runtime.bundles.put(name, outcome.archive)
+    hollow = (_nothing(kill, problem or "no evidence"),)
+    made = outcome.made or runtime.calculate(calculation.rendered, hollow, _silent)
+    last = (stage.name == "final" and not (outcome.made and outcome.again)) or number == len(plan)
+    title: StageName = stage.name if last or stage.name != "final" else "preliminary"
+    done = _Done(number, title, began, name, len(outcome.archive or b""), made.gaps)
+    if last:
+        return _commit(runtime, task, kill, done, made, problem=None if outcome.made else problem)
+    return _commit(runtime, task, kill, done, made, after=plan[number], again=outcome.again)
 
 
-def _evidence(
-    runtime: Runtime, kill: Row[Any], stage: Stage, tell: Callable[[str], None]
-) -> tuple[Bundle | None, str | None]:
-    """All evidence so far with what this stage adds; the problem when it could add nothing."""
-    from oomscope.serve.combine import combined, with_claims
-
-    saved, problem = _saved(runtime, kill.id)
-    claims = _claims(runtime.store, kill.id)
-    if stage.gather:
-        try:
-            fresh = _gather(runtime, kill, stage.without, runtime.settings.config.deadline_s, tell)
-        except UnreadableError as error:
-            problem = f"{error.what}: {error.tried}"
-        else:
-            return (combined(saved, fresh, claims) if saved else with_claims(fresh, claims)), None
-    return (with_claims(saved, claims) if saved else None), problem or "nothing could be captured"
-
-
-def _saved(runtime: Runtime, kill_id: str) -> tuple[Bundle | None, str | None]:
+def _saved(runtime: Runtime, kill_id: str) -> tuple[bytes | None, str | None]:
+    """The newest evidence, and why it cannot be read."""
     with runtime.store.read() as connection:
         name = connection.execute(
             sa.select(stages.c.bundle)
@@ -176,7 +177,7 @@ def _saved(runtime: Runtime, kill_id: str) -> tuple[Bundle | None, str | None]:
     if name is None:
         return None, None
     try:
-        return unpack(runtime.bundles.get(name)), None
+        return runtime.bundles.get(name), None
     except UserError as error:
         return None, f"{error.what}: {error.tried}"
 
@@ -191,31 +192,15 @@ def _claims(store: Store, kill_id: str) -> tuple[SeriesPoint, ...]:
 
 
 def _gather(
-    runtime: Runtime,
-    kill: Row[Any],
-    without: frozenset[str] | set[str],
-    deadline_s: float,
-    tell: Callable[[str], None] = lambda _text: None,
-) -> Bundle:
-    from oomscope.pipeline_live import Plan, gather_live
-
+    runtime: Runtime, kill: Row[Any], without: frozenset[str] | set[str], deadline_s: float
+) -> Gather:
     config = runtime.settings.config
     config = config.model_copy(update={"deadline_s": min(config.deadline_s, deadline_s)})
     cluster = cluster_of(config, kill.cluster)
     search = Window(kill.search_start, kill.search_end) if kill.search_start else None
     with runtime.store.read() as connection:
         now = runtime.store.now(connection)
-    return gather_live(
-        Plan(
-            target=_target(kill),
-            cluster=cluster,
-            config=config,
-            now=now,
-            search=search,
-            without=frozenset({*cluster.without, *without}),
-            tell=tell,
-        )
-    )
+    return Gather(_target(kill), cluster, config, now, search, frozenset({*cluster.without, *without}))
 
 
 def _target(kill: Row[Any]) -> Target:
@@ -240,8 +225,12 @@ def _kill(store: Store, kill_id: str) -> Row[Any] | None:
         return connection.execute(sa.select(kills).where(kills.c.id == kill_id)).one_or_none()
 
 
-def _teller(runtime: Runtime, kill_id: str) -> Callable[[str], None]:
-    """Writes progress for the page, once a second at most. A database that is busy does not stop the work."""
+def _silent(_text: str) -> None:
+    """Nobody looks."""
+
+
+def _teller(runtime: Runtime, kill_id: str, stage: str) -> Callable[[str], None]:
+    """Writes progress for the page, once a second at most. A database in trouble does not stop the work."""
     last = 0.0
 
     def tell(text: str) -> None:
@@ -249,8 +238,9 @@ def _teller(runtime: Runtime, kill_id: str) -> Callable[[str], None]:
         if time.monotonic() - last < 1.0:
             return
         last = time.monotonic()
-        with runtime.store.write() as connection:
-            connection.execute(sa.update(kills).where(kills.c.id == kill_id).values(progress=text[:200]))
+        progress = sa.update(kills).where(kills.c.id == kill_id).values(progress=f"{stage}: {text}"[:200])
+        with contextlib.suppress(SQLAlchemyError), runtime.store.write() as connection:
+            connection.execute(progress)
 
     return tell
 
@@ -265,10 +255,10 @@ def give_up(runtime: Runtime, task: Task, problem: str) -> None:
             sa.select(reports.c.document).where(reports.c.kill_id == kill.id)
         ).scalar_one_or_none()
     # What was found out before stays the report; only its state says that there will be no more.
-    result = made(opened(known) if known else _nothing(kill, problem))
-    last = Stage("final", False, 0.0)
+    report = opened(known) if known else _nothing(kill, problem)
+    result: Made = runtime.calculate(calculation.rendered, (report,), _silent)
     done = _Done(max(1, kill.step), "final", time.monotonic())
-    _commit(runtime, task, kill, [last] * done.step, done, result, problem)
+    _commit(runtime, task, kill, done, result, problem=problem)
     return None
 
 
@@ -304,18 +294,17 @@ def _commit(
     runtime: Runtime,
     task: Task,
     kill: Row[Any],
-    plan: Sequence[Stage],
     done: _Done,
     result: Made,
-    problem: str | None,
+    *,
+    after: Stage | None = None,
+    again: Sequence[str] = (),
+    problem: str | None = None,
 ) -> None:
     """Report, state, notifications and the next stage in one transaction: all of it or nothing."""
-    last = done.step == len(plan)
-    state = "open" if not last else ("failed" if problem else "final")
     with runtime.store.write() as connection:
         now = runtime.store.now(connection)
-        following = None if last else max(now, _due(plan[done.step], kill))
-        queue.finish(connection, task, again_at=following)
+        queue.finish(connection, task, again_at=_following(after, kill, now))
         _note_stage(runtime, connection, kill.id, done)
         _store_report(runtime.store, connection, kill.id, done.name, now, result)
         connection.execute(
@@ -323,15 +312,21 @@ def _commit(
             .where(kills.c.id == kill.id)
             .values(
                 step=done.step + 1,
-                state=state,
+                state="open" if after else ("failed" if problem else "final"),
                 problem=problem,
-                progress=None,
+                progress=f"waiting for {', '.join(again)}"[:200] if after and again else None,
                 version=kills.c.version + 1,
                 **result.columns,
                 **_exact_time(kill, result),
             )
         )
-        notices.want(runtime, connection, kill, final=last)
+        notices.want(runtime, connection, kill, final=after is None)
+
+
+def _following(after: Stage | None, kill: Row[Any], now: datetime) -> datetime | None:
+    if after is None:
+        return None
+    return now + timedelta(seconds=after.after_s) if after.again else max(now, _due(after, kill))
 
 
 def _exact_time(kill: Row[Any], result: Made) -> dict[str, Any]:

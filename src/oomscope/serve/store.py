@@ -21,6 +21,7 @@ from oomscope.errors import UnreadableError, UsageError
 from oomscope.redact import printable
 
 BUSY_S = 10.0  # how long SQLite waits for another writer
+RARELY = 20_000  # pages (80 MB) in the log before whoever accepts alerts has to tidy it; 1,000 is usual
 _MIGRATING, _IDENTIFYING = 7_310_001, 7_310_002  # PostgreSQL advisory locks
 
 
@@ -145,7 +146,10 @@ def _engine(url: str, durable: bool) -> Engine:
 
 def _sqlite_connected(synchronous: str, connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
-    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
+    pragmas = ["journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"]
+    if synchronous == "FULL":  # moving the log into the database takes long: left to the worker's connections
+        pragmas.append(f"wal_autocheckpoint={RARELY}")
+    for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}").close()
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import logging
-import time
 from datetime import timedelta
 
-from oomscope.errors import SourceError, UserError
-from oomscope.facts import PodFacts, Target, Window
-from oomscope.kills import remembered
+from oomscope.facts import Window
 from oomscope.serve import queue
-from oomscope.serve.deaths import Death, deaths_of, from_remembered, read_pods
+from oomscope.serve.calculation import Found, watched
+from oomscope.serve.deaths import Death
 from oomscope.serve.identify import record
 from oomscope.serve.queue import Task
 from oomscope.serve.runtime import Runtime, cluster_of
-from oomscope.sources.interface import Context
 
 log = logging.getLogger(__name__)
 BACK = timedelta(minutes=30)  # how old a kill may be when it is found; restarts of the service fall in here
-LOOK_S = 45.0
 MOST_KILLS = 1000
 
 
@@ -34,7 +30,6 @@ def watch(runtime: Runtime, task: Task) -> None:
 
 
 def _look(runtime: Runtime, name: str | None) -> list[Death]:
-    """OOM kills of the last half hour, oldest first: pod status, then what only metrics or logs tell (child kills)."""
     cluster = cluster_of(runtime.settings.config, name)
     breaker = runtime.breakers[f"kubernetes {name or ''}"]
     if breaker.pause_s():
@@ -42,25 +37,10 @@ def _look(runtime: Runtime, name: str | None) -> list[Death]:
     with runtime.store.read() as connection:
         now = runtime.store.now(connection)
     window = Window(now - BACK, now + timedelta(minutes=1))
-    pods: list[PodFacts] = []
-    try:
-        pods = read_pods(cluster, Target(namespace=cluster.kubernetes.namespace))
-        breaker.worked()
-    except (SourceError, UserError) as error:
-        log.warning("watch: the cluster cannot be read: %s", error)
+    found: Found = runtime.calculate(watched, (cluster, name, window), lambda _text: None)
+    if found.trouble:
+        log.warning("watch: the cluster cannot be read: %s", found.trouble)
         breaker.failed()
-    certain = [
-        death
-        for death in deaths_of(pods, name)
-        if death.certain and window.start <= death.killed_at < window.end
-    ]
-    ctx = Context(deadline=time.monotonic() + LOOK_S)
-    others = remembered(cluster, window, ctx, namespace=cluster.kubernetes.namespace)
-    told = [
-        from_remembered(kill, pods, name)
-        for kill in others.kills
-        if kill.source != "kubernetes" and kill.kind != "unclear"
-    ]
-    for gap in others.gaps:
-        log.info("watch: %s: %s", gap.source, gap.detail)
-    return sorted((*certain, *told), key=lambda death: (death.about, death.killed_at))
+    else:
+        breaker.worked()
+    return found.deaths

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from oomscope.errors import EXIT_BUG
 from oomscope.serve import notices, queue
+from oomscope.serve.calculator import Died, Failed
 from oomscope.serve.destinations import Destination, configured, open_destination
 from oomscope.serve.http import Caller
 from oomscope.serve.identify import identify
@@ -35,6 +36,7 @@ SCOUT_S = 0.25  # how often is looked for work
 MOST_LEASES = 25  # a job that ends its process that often is given up
 HANGS_S = 300.0  # beyond the deadline of gathering
 DISK_PAUSE_S = 15.0
+DIED_PAUSE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,10 @@ class Worker:
                 job(self._runtime, task)
         except LeaseLost:
             log.warning("%s was taken over by another replica", task.key)
+        except Died as error:  # perhaps another job's doing, so it does not count as a failure of this one
+            log.error("%s: %s", task.key, error)
+            pause = queue.backoff(self._runtime.settings.serve.retry_s, task.leases - 1, DIED_PAUSE_S)
+            self._put_back(task, pause, str(error), failed=False)
         except (SQLAlchemyError, OSError) as error:
             # No fault of the job's: database down, disk full or read-only. It waits, as everything does.
             what = reason(error) if isinstance(error, SQLAlchemyError) else str(error)
@@ -194,7 +200,9 @@ class Worker:
             self._put_back(task, DISK_PAUSE_S, what, failed=False)
         except Exception as error:
             log.exception("%s failed", task.key)
-            self._failed(task, f"{type(error).__name__}: {error}")
+            self._failed(
+                task, str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+            )
         finally:
             with self._lock:
                 self._held.pop(task.token, None)
@@ -204,7 +212,7 @@ class Worker:
         if task.kind == "analyse" and task.errors + 1 >= serve.max_errors:
             try:
                 give_up(self._runtime, task, problem)
-            except (SQLAlchemyError, LeaseLost) as error:
+            except (SQLAlchemyError, LeaseLost, Died, Failed) as error:
                 log.error("%s cannot be given up: %s", task.key, error)
             return
         self._put_back(task, queue.backoff(serve.retry_s, task.errors), problem, failed=True)
