@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from tests.serve_help import runtime_of, settings_of
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 CHART = DEPLOY / "helm" / "oomscope"
-HELM = shutil.which("helm")
 
 
 def manifests() -> list[dict[str, Any]]:
@@ -86,29 +83,3 @@ def test_the_dashboard_asks_for_figures_that_exist(tmp_path: Path) -> None:
     assert asked
     assert {re.sub(r"_(total|bucket)$", "", name) for name in asked} <= names
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
-
-
-@pytest.mark.realserver
-@pytest.mark.skipif(HELM is None, reason="helm is not installed")
-@pytest.mark.parametrize(
-    ("flags", "good"),
-    [
-        ([], False),
-        (["existingSecret=s"], True),
-        (["existingSecret=s", "rbac.clusterWide=false"], False),
-        (["existingSecret=s", "rbac.clusterWide=false", "rbac.namespaces={a,b}"], True),
-        (["existingSecret=s", "replicaCount=2"], False),
-        (["existingSecret=s", "replicaCount=2", "persistence.enabled=false",
-          "config.serve.bundles_s3=s3://bucket/x"], True),
-        (["existingSecret=s", "serviceMonitor.enabled=true", "ingress.enabled=true",
-          "podDisruptionBudget.enabled=true"], True),
-    ],
-)  # fmt: skip
-def test_the_chart_renders_or_says_why_not(flags: list[str], good: bool) -> None:
-    command = [str(HELM), "template", "r", str(CHART), "--kube-version", "1.31"]
-    for flag in flags:
-        command += ["--set", flag]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode == 0) == good, done.stderr
-    if good:
-        assert [doc for doc in yaml.safe_load_all(done.stdout) if doc]

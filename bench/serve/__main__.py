@@ -1,7 +1,7 @@
-"""Prints the figures of the service: ``python -m bench.serve [storm] [crash] [fuzz]``.
+"""Prints the figures of the service: ``python -m bench.serve [storm] [crash] [replicas] [fuzz]``.
 
-The full size (the default) takes about half an hour on two cores that have nothing else to do. ``--small`` takes a
-minute and only shows that everything runs.
+The full size (the default) takes about an hour on two cores that have nothing else to do. ``--small`` takes
+minutes and only shows that everything runs.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.real.serve_postgres import binaries
+
 from bench.serve import crash, fuzz, storm
 
-PARTS = ("storm", "crash", "fuzz")
+PARTS = ("storm", "crash", "replicas", "fuzz")
 MB = 1024 * 1024
 
 
@@ -22,7 +24,7 @@ def main() -> int:
     """Run the parts that were asked for; 1 when a promise is broken."""
     parser = argparse.ArgumentParser(prog="python -m bench.serve", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
-    parser.add_argument("--small", action="store_true", help="a minute instead of half an hour")
+    parser.add_argument("--small", action="store_true", help="minutes instead of an hour")
     parser.add_argument("--crashes", type=int, default=None)
     parser.add_argument("--seed", type=int, default=1)
     flags = parser.parse_args()
@@ -30,7 +32,9 @@ def main() -> int:
     print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     for part in flags.parts or PARTS:
         with tempfile.TemporaryDirectory(prefix=f"oomscope-{part}-") as folder:
-            good &= {"storm": _storm, "crash": _crash, "fuzz": _fuzz}[part](Path(folder), flags)
+            good &= {"storm": _storm, "crash": _crash, "replicas": _replicas, "fuzz": _fuzz}[part](
+                Path(folder), flags
+            )
     return 0 if good else 1
 
 
@@ -73,9 +77,25 @@ def _times(seconds: list[float]) -> str:
 
 
 def _crash(folder: Path, flags: argparse.Namespace) -> bool:
-    count = flags.crashes or (5 if flags.small else 200)
-    r = crash.run(folder, crashes=count, seed=flags.seed)
-    print(f"kill -9: {r.crashes} times, seed {flags.seed} ({r.seconds:.0f} s)")
+    return _survived("SQLite", crash.run(folder, crashes=_crashes(flags), seed=flags.seed), flags.seed)
+
+
+def _replicas(folder: Path, flags: argparse.Namespace) -> bool:
+    if binaries() is None:
+        print("! replicas: NOT RUN, PostgreSQL is not installed")
+        return False
+    result = crash.run_replicas(folder, crashes=_crashes(flags), seed=flags.seed)
+    return _survived("two replicas on PostgreSQL", result, flags.seed)
+
+
+def _crashes(flags: argparse.Namespace) -> int:
+    return int(flags.crashes or (5 if flags.small else 200))
+
+
+def _survived(where: str, r: crash.CrashResult, seed: int) -> bool:
+    print(
+        f"kill -9, {where}: {r.crashes} times, database restarted {r.restarts} times, seed {seed} ({r.seconds:.0f} s)"
+    )
     _line("alerts accepted, kills reported", f"{r.accepted}, {r.kills}")
     _line("lost", r.lost or "nothing", not r.lost)
     _line("told or reported twice", r.doubled or "nothing", not r.doubled)
