@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test lint docs clean bench
+.PHONY: demo test test-trino lint docs clean bench
 
 demo: $(VENV)/.core
 	@$(BIN)/oomscope demo
@@ -14,6 +14,10 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
+
+# The statements for Athena on a real Trino, which Maven fetches (270 MB); needs a JDK 17.
+test-trino: $(STAMP)
+	$(BIN)/python -m pytest -m trino tests/trino
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -245,6 +245,8 @@ def test_null_rows_are_counted_not_kept() -> None:
             {"method": "-", "url": "http://h:80-", "protocol": "- "},
             {"method": None, "host": "h", "path": None},
         ),
+        ({"method": "-", "url": "- -", "protocol": ""}, {"method": None, "host": None, "path": None}),
+        ({"method": "GET", "url": "https://h:443/a", "protocol": ""}, {"method": "GET", "path": "/a"}),
         ({"target_status": "-"}, {"target_status": None}),
         ({"elb_status": "502"}, {"elb_status": 502}),
     ],

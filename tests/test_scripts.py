@@ -19,6 +19,7 @@ from oomscope.errors import UnreadableError
 from oomscope.workflow.access import analyse, read_incomplete
 from oomscope.workflow.files import log_input
 from oomscope.workflow.incomplete import MONITORING, Options, find_incomplete, rhythm
+from tests.fakes.athena_sql import LogTable
 from tests.fakes.aws import AthenaState, aws_server
 from tests.fakes.cloudwatch import CloudWatchState
 from tests.fakes.kube import KubeState, kube_server, kubeconfig
@@ -370,18 +371,7 @@ def test_no_alb_rows_is_no_finding() -> None:
 
 @pytest.fixture
 def athena() -> AthenaState:
-    def row(line: str) -> dict[str, str]:
-        words, request = line.split(" "), line.split('"')[1].split(" ")
-        return {
-            "type": words[0], "time": words[1], "elb": words[2], "client": words[3].rpartition(":")[0],
-            "client_port": words[3].rpartition(":")[2], "target_ip": words[4].rpartition(":")[0],
-            "target_port": words[4].rpartition(":")[2], "request_processing_s": words[5],
-            "target_processing_s": words[6], "response_processing_s": words[7], "elb_status": words[8],
-            "target_status": words[9], "received_bytes": words[10], "sent_bytes": words[11], "method": request[0],
-            "url": request[1], "protocol": request[2], "created_at": line.split('"')[10].split(" ")[2],
-        }  # fmt: skip
-
-    return AthenaState([row(line) for line in alb_lines()])
+    return AthenaState(LogTable(alb_lines()))
 
 
 @pytest.fixture

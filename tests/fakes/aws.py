@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from oomscope.alb.ddl import COLUMNS
+from tests.fakes.athena_sql import Result
 from tests.fakes.cloudwatch import Api, AwsError, CloudWatchState
+
+Engine = Callable[[str, Sequence[str]], Result]
 
 
 @dataclass
 class AthenaState:
-    """``rows``: name in our SELECT -> text. Rows whose time is outside of the statement's parameters are left out."""
+    """``engine`` runs the statements. The weather: what is denied, how long a query runs, what becomes of it."""
 
-    rows: list[dict[str, str]] = field(default_factory=list)
+    engine: Engine
     denied: set[str] = field(default_factory=set)
+    latency_s: float = 0.0  # of every call
+    run_s: float = 0.0  # of every query
+    failure: str | None = None  # why every query fails
     started: list[dict[str, Any]] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    answers: dict[str, Result | str] = field(default_factory=dict)
+    begun: dict[str, float] = field(default_factory=dict)
 
     def call(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(self.latency_s)
         if operation in self.denied:
             raise AwsError("AccessDeniedException", f"not authorized to perform: athena:{operation}")
         answer: dict[str, Any] = getattr(self, operation)(arguments)
@@ -36,40 +46,49 @@ class AthenaState:
 
     def StartQueryExecution(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self.started.append(arguments)
-        return {"QueryExecutionId": str(len(self.started) - 1)}
+        number = str(len(self.started) - 1)
+        self.begun[number] = time.monotonic()
+        try:
+            self.answers[number] = self.engine(
+                arguments["QueryString"], arguments.get("ExecutionParameters", [])
+            )
+        except Exception as error:  # noqa: BLE001 - any trouble of the engine's is a failed query
+            self.answers[number] = str(error)
+        return {"QueryExecutionId": number}
 
     def GetQueryExecution(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        number = arguments["QueryExecutionId"]
+        answer = self.answers[number]
+        trouble = self.failure or (answer if isinstance(answer, str) else None)
+        state = "FAILED" if trouble else "SUCCEEDED"
+        if number in self.stopped:
+            state = "CANCELLED"
+        elif time.monotonic() < self.begun[number] + self.run_s:
+            state = "RUNNING"
+        scanned = answer.scanned if isinstance(answer, Result) else 0
         return {
-            "QueryExecution": {"Status": {"State": "SUCCEEDED"}, "Statistics": {"DataScannedInBytes": 1000}}
+            "QueryExecution": {
+                "Status": {"State": state, **({"StateChangeReason": trouble} if trouble else {})},
+                "Statistics": {"DataScannedInBytes": scanned},
+            }
         }
 
     def StopQueryExecution(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        self.stopped.append(arguments["QueryExecutionId"])
         return {}
 
     def GetQueryResults(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        asked = self.started[int(arguments["QueryExecutionId"])]
-        names = re.findall(r'AS "?(\w+)"?', asked["QueryString"])
-        times = [
-            p.strip("'") for p in asked.get("ExecutionParameters", []) if re.match(r"'\d{4}-\d\d-\d\dT", p)
-        ]
-        if names == ["rows_all", "rows_read"]:
-            rows = [[str(len(self.rows))] * 2]
-        else:
-            rows = [
-                [row.get(name) for name in names]
-                for row in self.rows
-                if len(times) < 2 or times[0] <= row["time"] < times[1]
-            ]
+        answer = self.answers[arguments["QueryExecutionId"]]
+        assert isinstance(answer, Result)
+        rows = [answer.names, *answer.rows]  # the header is the first row of the first page
+        start, size = int(arguments.get("NextToken", 0)), min(1000, arguments.get("MaxResults", 1000))
         cells = [
-            {"Data": [{"VarCharValue": cell} if cell is not None else {} for cell in r]}
-            for r in [names, *rows]
+            {"Data": [{} if cell is None else {"VarCharValue": cell} for cell in row]}
+            for row in rows[start : start + size]
         ]
-        return {
-            "ResultSet": {
-                "Rows": cells,
-                "ResultSetMetadata": {"ColumnInfo": [{"Name": n, "Type": "varchar"} for n in names]},
-            }
-        }
+        more = {"NextToken": str(start + size)} if start + size < len(rows) else {}
+        told = [{"Name": name, "Type": "varchar"} for name in answer.names]
+        return {"ResultSet": {"Rows": cells, "ResultSetMetadata": {"ColumnInfo": told}}, **more}
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,10 +1,11 @@
-"""A saved incident put behind live servers: Kubernetes, CloudWatch Logs, Prometheus, and S3 (moto)."""
+"""A saved incident put behind live servers: Kubernetes, CloudWatch Logs, Prometheus, and S3 (moto) or Athena."""
 
 from __future__ import annotations
 
 import contextlib
 import gzip
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,12 +16,19 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from tests.fakes.athena_sql import LogTable, lines_of
+from tests.fakes.aws import AthenaState, aws_server
 from tests.fakes.cloudwatch import CloudWatchState, cloudwatch_server
 from tests.fakes.kube import KubeState, kube_server, kubeconfig
 from tests.fakes.prometheus import PrometheusState, prometheus_server
+from tests.fakes.weather import Weather, in_front_of, nobody
 
 CLUSTER = "prod"
 REGION = "us-east-1"
+ALB = {"s3": 'bucket = "alb-logs"', "athena": 'database = "logs"\ntable = "alb"'}
+ENDPOINTS = {
+    "app_log": "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "s3": "AWS_ENDPOINT_URL_S3", "athena": "AWS_ENDPOINT_URL_ATHENA",
+}  # fmt: skip
 
 
 @dataclass
@@ -30,7 +38,21 @@ class Servers:
     kube: KubeState
     cloudwatch: CloudWatchState
     prometheus: PrometheusState
+    athena: AthenaState
+    s3: Weather
     config: Path
+    urls: dict[str, str]  # of each kind of evidence
+    files: tuple[Path, ...]  # that name them
+    environment: pytest.MonkeyPatch
+
+    def down(self, name: str) -> None:
+        """Nothing listens any more where that server was."""
+        closed = nobody()
+        for file in self.files:
+            file.write_text(file.read_text().replace(self.urls[name], closed))
+        for variable in ENDPOINTS.values():
+            if os.environ[variable] == self.urls[name]:
+                self.environment.setenv(variable, closed)
 
 
 def kube_state(folder: Path) -> KubeState:
@@ -87,29 +109,35 @@ def fill_bucket(folder: Path, endpoint: str) -> str:
 
 
 @contextlib.contextmanager
-def live(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
-    """Serve the incident; the environment gets test credentials and endpoints."""
+def live(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alb: str = "s3"
+) -> Iterator[Servers]:
+    """Serve the incident, the ALB's log by ``s3`` or ``athena``; the environment gets credentials and endpoints."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     kube, logs, metrics = kube_state(folder), cloudwatch_state(folder), prometheus_state(folder)
+    athena, weather = AthenaState(LogTable(lines_of(folder / "alb"), "logs", "alb")), Weather()
     with contextlib.ExitStack() as stack:
-        kube_url = stack.enter_context(kube_server(kube))
-        logs_url = stack.enter_context(cloudwatch_server(logs))
-        metrics_url = stack.enter_context(prometheus_server(metrics))
+        urls = {
+            "kubernetes": stack.enter_context(kube_server(kube)),
+            "app_log": stack.enter_context(cloudwatch_server(logs)),
+            "memory": stack.enter_context(prometheus_server(metrics)),
+            "athena": stack.enter_context(aws_server(CloudWatchState(), athena)),
+        }
         moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         moto.start()
         stack.callback(moto.stop)
-        s3_url = "http://{}:{}".format(*moto.get_host_and_port())
-        boto3.client("s3", region_name=REGION, endpoint_url=s3_url)
-        account = fill_bucket(folder, s3_url)
-        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", logs_url)
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_url)
-        config = tmp_path / "oomscope.toml"
+        behind = "http://{}:{}".format(*moto.get_host_and_port())
+        account = fill_bucket(folder, behind)
+        urls["s3"] = stack.enter_context(in_front_of(behind, weather))
+        for name, variable in ENDPOINTS.items():
+            monkeypatch.setenv(variable, urls[name])
+        config, kubernetes = tmp_path / "oomscope.toml", kubeconfig(tmp_path, urls["kubernetes"])
         config.write_text(
             f"""
             [clusters.prod.kubernetes]
-            kubeconfig = "{kubeconfig(tmp_path, kube_url)}"
+            kubeconfig = "{kubernetes}"
             [clusters.prod.aws]
             region = "{REGION}"
             account = "{account}"
@@ -117,12 +145,14 @@ def live(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
             eks_cluster = "{CLUSTER}"
             requests_per_second = 50
             [clusters.prod.alb]
-            bucket = "alb-logs"
+            {ALB[alb]}
             [clusters.prod.prometheus]
-            url = "{metrics_url}"
+            url = "{urls["memory"]}"
             """
         )
-        yield Servers(kube, logs, metrics, config)
+        yield Servers(
+            kube, logs, metrics, athena, weather, config, urls, (config, kubernetes), monkeypatch
+        )
 
 
 def document(output: str) -> Any:

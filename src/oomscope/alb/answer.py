@@ -57,7 +57,8 @@ def _row(cells: dict[str, str | None]) -> dict[str, Any]:
             row[host], row[port] = split_address(text[f"{side}_pair"])
     request = text.get("request")
     if request is None:
-        request = b" ".join(text.get(name, b"-").strip() for name in ("method", "url", "protocol"))
+        # an empty part stays empty: of "- - - " the table's pattern makes "-", "- -" and nothing
+        request = " ".join((cells.get(name) or "").strip() for name in ("method", "url", "protocol")).encode()
     row["method"], row["host"], row["path"], row["query"], row["protocol"] = split_request(request)
     row["trace_id"] = normalise_trace_id(cells.get("trace_id"))
     return row
