@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from oomscope.cli import run
+from tests.fakes.athena_sql import LogTable
 from tests.fakes.incident import Servers, live
 
 DATA = Path(__file__).parent / "data" / "incidents"
@@ -38,52 +41,93 @@ def answer(document: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
+@pytest.mark.parametrize("alb", ["s3", "athena"])
 @pytest.mark.parametrize("folder", INCIDENTS, ids=lambda p: p.name)
 def test_live_and_saved_agree(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    alb: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     saved = report(capsys, "--from", str(folder))
-    with live(folder, tmp_path, monkeypatch) as servers:
+    with live(folder, tmp_path, monkeypatch, alb) as servers:
         found = report(capsys, "--alert", str(folder / "alert.json"), "--config", str(servers.config))
     assert answer(found) == answer(saved)
+    assert found["coverage"]["alb_rows"]
 
 
 def break_kube(servers: Servers, how: str) -> None:
-    servers.kube.faults["/"] = {"down": "reset", "denied": "403", "slow": "slow"}.get(how, "404")
+    servers.kube.faults["/"] = {"denied": "403", "slow": "slow"}.get(how, "404")
 
 
 def break_cloudwatch(servers: Servers, how: str) -> None:
     if how == "denied":
         servers.cloudwatch.denied |= {"FilterLogEvents", "DescribeLogGroups", "DescribeLogStreams"}
     elif how == "slow":
-        servers.cloudwatch.latency_s = 5.0
-    elif how == "down":
-        servers.cloudwatch.denied.add("DescribeLogGroups")
+        servers.cloudwatch.latency_s = 8.0
     else:
         servers.cloudwatch.groups.clear()
 
 
 def break_prometheus(servers: Servers, how: str) -> None:
     servers.prometheus.series.clear()
-    servers.prometheus.fault = {"down": "reset", "denied": "403", "slow": "slow"}.get(how)
+    servers.prometheus.fault = {"denied": "403", "slow": "slow"}.get(how)
 
 
-BREAK = {"kubernetes": break_kube, "app_log": break_cloudwatch, "memory": break_prometheus}
+def break_s3(servers: Servers, how: str) -> None:
+    servers.s3.denied = how == "denied"
+    servers.s3.delay_s = 8.0 if how == "slow" else 0.0
+    if how == "empty":
+        servers.empty_bucket()
 
 
-@pytest.mark.parametrize("how", ["down", "denied", "slow", "empty"])
-@pytest.mark.parametrize("source", sorted(BREAK))
+def break_athena(servers: Servers, how: str) -> None:
+    if how == "denied":
+        servers.athena.denied |= {"StartQueryExecution"}
+    elif how == "slow":
+        servers.athena.run_s = 60.0
+    else:
+        servers.athena.engine = LogTable([], "logs", "alb")
+
+
+BREAK = {
+    "kubernetes": break_kube, "app_log": break_cloudwatch, "memory": break_prometheus, "s3": break_s3,
+    "athena": break_athena,
+}  # fmt: skip
+REASONS = {
+    "down": {"unreachable", "timed_out"}, "denied": {"denied"}, "slow": {"timed_out"}, "empty": {"no_data"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", list(REASONS))
+@pytest.mark.parametrize("server", list(BREAK))
 def test_one_server_failing_is_a_gap_and_still_a_report(
-    source: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    server: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with live(DEMO, tmp_path, monkeypatch, "athena" if server == "athena" else "s3") as servers:
+        if how == "down":
+            servers.down(server)
+        else:
+            BREAK[server](servers, how)
+        args = ["--alert", str(DEMO / "alert.json"), "--config", str(servers.config), "--deadline", "5s"]
+        document = report(capsys, *args)
+    kind = "alb" if server in ("s3", "athena") else server
+    told = [(gap["reason"], gap["detail"]) for gap in document["gaps"] if gap["source"] == kind]
+    assert REASONS[how] & {reason for reason, _ in told}, document["gaps"]
+    assert document["kill"]["verdict"] == "oom_limit"  # the others suffice for that
+
+
+def test_a_server_that_hangs_does_not_keep_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with live(DEMO, tmp_path, monkeypatch) as servers:
-        BREAK[source](servers, how)
-        args = ["--alert", str(DEMO / "alert.json"), "--config", str(servers.config), "--deadline", "10s"]
-        document = report(capsys, *args)
-    assert any(gap["source"] == source or source in gap["detail"] for gap in document["gaps"]), document[
-        "gaps"
-    ]
-    assert document["kill"]["verdict"] in ("oom_limit", "undetermined")
+        servers.s3.delay_s = 600.0
+        command = [sys.executable, "-c", "from oomscope.cli import main; main()", "investigate"]
+        command += ["--alert", str(DEMO / "alert.json"), "--config", str(servers.config), "--deadline", "5s"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "load balancer log" in done.stdout
 
 
 def test_a_required_source_that_fails_is_exit_4(

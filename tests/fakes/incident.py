@@ -41,9 +41,15 @@ class Servers:
     athena: AthenaState
     s3: Weather
     config: Path
-    urls: dict[str, str]  # of each kind of evidence
+    urls: dict[str, str]  # of each server
     files: tuple[Path, ...]  # that name them
     environment: pytest.MonkeyPatch
+
+    def empty_bucket(self) -> None:
+        """No log file was ever delivered."""
+        client = boto3.client("s3", region_name=REGION)
+        for found in client.list_objects_v2(Bucket="alb-logs")["Contents"]:
+            client.delete_object(Bucket="alb-logs", Key=found["Key"])
 
     def down(self, name: str) -> None:
         """Nothing listens any more where that server was."""
@@ -62,13 +68,34 @@ def kube_state(folder: Path) -> KubeState:
     for event in events:
         event["involvedObject"].setdefault("uid", uids.get(event["involvedObject"]["name"], ""))
     nodes = [{"kind": "Node", "metadata": {"name": name}} for name in {p["spec"]["nodeName"] for p in pods}]
-    return KubeState(pods=pods, events=events, nodes=nodes)
+    return KubeState(pods=pods, events=events, nodes=nodes, logs=_running_logs(folder, pods))
+
+
+def _events(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(gzip.decompress((folder / "cloudwatch.json.gz").read_bytes()))[
+        "events"
+    ]
+    return found
+
+
+def _running_logs(folder: Path, pods: list[dict[str, Any]]) -> dict[tuple[str, str, bool], bytes]:
+    """What the kubelet still has: the running instances' logs. That of the dead one was collected already."""
+    lines: dict[str, list[str]] = {}
+    for event in _events(folder):
+        record = json.loads(event["message"])
+        lines.setdefault(record["kubernetes"]["docker_id"], []).append(f"{record['time']} {record['log']}\n")
+    return {
+        (pod["metadata"]["name"], status["name"], False): "".join(lines[number]).encode()
+        for pod in pods
+        for status in pod["status"]["containerStatuses"]
+        if (number := status["containerID"].rpartition("//")[2]) in lines
+    }
 
 
 def cloudwatch_state(folder: Path) -> CloudWatchState:
     state = CloudWatchState()
     application = state.group(f"/aws/containerinsights/{CLUSTER}/application")
-    for event in json.loads(gzip.decompress((folder / "cloudwatch.json.gz").read_bytes()))["events"]:
+    for event in _events(folder):
         application.add(event["logStreamName"], event["timestamp"], event["message"], event["ingestionTime"])
     host = state.group(f"/aws/containerinsights/{CLUSTER}/host")
     pods = json.loads((folder / "pods.json").read_text())["items"]
@@ -109,9 +136,7 @@ def fill_bucket(folder: Path, endpoint: str) -> str:
 
 
 @contextlib.contextmanager
-def live(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alb: str = "s3"
-) -> Iterator[Servers]:
+def live(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alb: str = "s3") -> Iterator[Servers]:
     """Serve the incident, the ALB's log by ``s3`` or ``athena``; the environment gets credentials and endpoints."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
@@ -150,9 +175,7 @@ def live(
             url = "{urls["memory"]}"
             """
         )
-        yield Servers(
-            kube, logs, metrics, athena, weather, config, urls, (config, kubernetes), monkeypatch
-        )
+        yield Servers(kube, logs, metrics, athena, weather, config, urls, (config, kubernetes), monkeypatch)
 
 
 def document(output: str) -> Any:

@@ -44,7 +44,7 @@ class _Handler(BaseHTTPRequestHandler):
         kept = {k: v for k, v in answer.getheaders() if k.lower() not in ("content-length", "connection")}
         self._send(answer.status, answer.read(), kept)
 
-    do_PUT = do_POST = do_HEAD = do_GET
+    do_PUT = do_POST = do_HEAD = do_DELETE = do_GET
 
     def _send(self, code: int, body: bytes, headers: dict[str, str]) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):

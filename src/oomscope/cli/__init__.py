@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
+import time
 from collections.abc import Sequence
 
 from oomscope.errors import EXIT_BUG, EXIT_INTERRUPTED, UserError
 
+GRACE_S = 3.0  # for threads whose work is no longer wanted
+
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point; always ends in ``SystemExit`` with one of the documented exit codes (docs/exit-codes.md)."""
+    """Entry point; always ends the process with one of the documented exit codes (docs/exit-codes.md)."""
     args = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(run(args))
+    code = run(args)
+    if _somebody_hangs():
+        with contextlib.suppress(OSError, ValueError):  # the reader left
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)  # everything is said; a server that does not answer is not waited for
+    sys.exit(code)
+
+
+def _somebody_hangs() -> bool:
+    """Whether a thread is still busy after a moment in which it could stop what it had started, such as a query."""
+    until = time.monotonic() + GRACE_S
+    others = [t for t in threading.enumerate() if t is not threading.current_thread() and not t.daemon]
+    for thread in others:
+        thread.join(max(0.0, until - time.monotonic()))
+    return any(thread.is_alive() for thread in others)
 
 
 def run(args: list[str]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -212,12 +212,12 @@ class AlbS3Source:
             found = self._call(
                 client.get_object, f"read {file.key}", "s3:GetObject", Bucket=self.bucket, Key=file.key
             )
-            self._save(found["Body"], path, file)
+            self._save(found["Body"], path, file, lambda: stop.is_set() or ctx.cancelled())
         except SourceError as error:
             return error
         return FileInput(path=path, label=file.key.rpartition("/")[2], size=file.size)
 
-    def _save(self, body: Any, path: Path, file: LogFile) -> None:
+    def _save(self, body: Any, path: Path, file: LogFile, unwanted: Callable[[], bool]) -> None:
         from botocore.exceptions import BotoCoreError
 
         left = min(max(file.size, 1), self.max_bytes)
@@ -226,6 +226,8 @@ class AlbS3Source:
                 while left > 0 and (block := body.read(min(_COPY, left))):
                     out.write(block)
                     left -= len(block)
+                    if unwanted():
+                        raise SourceError("timed_out", "no time left to fetch it")
         except BotoCoreError as error:
             raise source_error(error, f"read {file.key}") from error
 

@@ -28,6 +28,7 @@ from oomscope.sources.cloudwatch_streams import (
     Selection,
     find_layouts,
     list_streams,
+    nodes_of,
     select,
 )
 from oomscope.sources.interface import Fragment
@@ -73,9 +74,15 @@ class CloudWatchLogsSource:
                 ]
             )
         insights = Insights(client, self.max_scan_bytes, ctx.cancelled)
-        parts = [self._application(layout, target, window, reader, insights, tries) for layout in layouts]
+        nodes = {pod.node for pod in self.pods if pod.node}
+        parts = []
+        for layout in layouts:
+            found, streams = self._application(layout, target, window, reader, insights, tries)
+            parts.append(found)
+            if not self.pods:  # Kubernetes could not tell where the pod ran, but its streams do
+                nodes |= nodes_of(streams)
         if not self.lines_only:
-            parts += [self._host(layouts[0], window, reader, tries)]
+            parts += [self._host(layouts[0], sorted(nodes), window, reader, tries)]
             parts += [self._performance(layouts[0], window, target, reader, tries)]
         return _joined([*parts, Fragment(gaps=tries.gaps)])
 
@@ -107,21 +114,22 @@ class CloudWatchLogsSource:
         reader: Reader,
         insights: Insights,
         tries: Attempts,
-    ) -> Fragment:
-        def read() -> Fragment:
+    ) -> tuple[Fragment, set[str]]:
+        """The log, and the streams it was in."""
+
+        def read() -> tuple[Fragment, set[str]]:
             chosen = select(reader.client, layout, target, self.pods, window, insights)
             if chosen is None:
-                return Fragment(gaps=[_nothing(layout, target, window)])
+                return Fragment(gaps=[_nothing(layout, target, window)]), set()
             return self._read_application(chosen, window, reader, insights)
 
-        return (
-            tries.run(f"logs of {layout.application}", read, source="app_log", query=layout.application)
-            or Fragment()
-        )
+        what = f"logs of {layout.application}"
+        found = tries.run(what, read, source="app_log", query=layout.application)
+        return found or (Fragment(), set())
 
     def _read_application(
         self, chosen: Selection, window: Window, reader: Reader, insights: Insights
-    ) -> Fragment:
+    ) -> tuple[Fragment, set[str]]:
         began = time.monotonic()
         if chosen.by_insights:
             events, progress = insights.events(chosen, window), Progress()
@@ -137,7 +145,8 @@ class CloudWatchLogsSource:
             bytes_read=progress.bytes, seconds=round(time.monotonic() - began, 3), cost_usd=insights.cost_usd,
         )  # fmt: skip
         logs = [BytesLog(chosen.group, Identity(), as_answer(events))] if events else []
-        return Fragment(logs=logs, gaps=gaps, queries=[query], sources=["app_log"] if events else [])
+        streams = {str(event.get("logStreamName")) for event in events}
+        return Fragment(logs=logs, gaps=gaps, queries=[query], sources=["app_log"] if events else []), streams
 
     def _freshness(self, window: Window, group: str) -> list[Gap]:
         """Lines of the last minutes may still be on their way."""
@@ -147,8 +156,9 @@ class CloudWatchLogsSource:
         detail = "the incident is fresh: lines may still be arriving"
         return [Gap("app_log", "not_yet", detail, group, window, f"run again after {ready} UTC")]
 
-    def _host(self, layout: Layout, window: Window, reader: Reader, tries: Attempts) -> Fragment:
-        nodes = sorted({pod.node for pod in self.pods if pod.node})
+    def _host(
+        self, layout: Layout, nodes: list[str], window: Window, reader: Reader, tries: Attempts
+    ) -> Fragment:
         if not layout.host or not nodes:
             why = "no host log group" if not layout.host else "the node is not known"
             fix = "see docs/sources/cloudwatch.md"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 MAX_STREAMS = 100
 MAX_PAGES = 20
 MAX_PODS = 8
+_OF_NODE = re.compile(r"([a-z0-9][a-z0-9.-]{0,252}?)-application(?:\.var\.log\.containers\..+)?")
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,11 @@ def _streams(layout: Layout, names: Sequence[str]) -> Selection:
     chosen = sorted(set(names))[:MAX_STREAMS]
     text = f"FilterLogEvents {layout.application}: {len(chosen)} streams, first {chosen[0]}"
     return Selection(layout.application, text, {"logStreamNames": chosen})
+
+
+def nodes_of(streams: Iterable[str]) -> set[str]:
+    """The nodes that application streams of either layout name."""
+    return {found[1] for name in streams if (found := _OF_NODE.fullmatch(name))}
 
 
 def _names(client: Any, layout: Layout, pod: PodFacts, target: Target) -> list[str]:
