@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
+from oomscope.alb.delivery import five_minutes_after
 from oomscope.errors import SourceError
 from oomscope.facts import Target, Window
-from oomscope.sources.alb_s3 import AlbS3Source, days, five_minutes_after, lb_part, log_file
+from oomscope.sources.alb_s3 import AlbS3Source, days, lb_part, log_file
 from oomscope.sources.aws_common import AwsAccess
 from oomscope.sources.interface import Context, Fragment
 from tests.test_alb_line import line

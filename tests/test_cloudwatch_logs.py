@@ -252,12 +252,25 @@ def test_nothing_found_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_fresh_incident_says_that_lines_may_be_missing() -> None:
-    fragment = collect(classic(), now=WINDOW.end + timedelta(minutes=1))
-    assert any(gap.reason == "not_yet" for gap in fragment.gaps)
-    assert not any(
-        gap.reason == "not_yet" for gap in collect(classic(), now=WINDOW.end + timedelta(hours=1)).gaps
-    )
+def fresh(state: CloudWatchState, after_the_kill: timedelta) -> tuple[list[str], datetime | None]:
+    assert TARGET.at is not None
+    fragment = collect(state, now=TARGET.at + after_the_kill)
+    return [gap.reason for gap in fragment.gaps if gap.source == "app_log"], fragment.due
+
+
+def test_a_fresh_incident_says_that_lines_may_be_missing_and_until_when() -> None:
+    assert TARGET.at is not None
+    assert fresh(classic(), timedelta(seconds=70)) == (["not_yet"], TARGET.at + timedelta(minutes=2))
+    assert fresh(classic(), timedelta(minutes=3)) == ([], None)
+
+
+def test_an_agent_that_is_slow_is_given_more_time() -> None:
+    """Twice the worst delay seen in the very lines that were read."""
+    assert TARGET.at is not None
+    state = classic()
+    for event in state.groups["/aws/containerinsights/prod/application"].events:
+        event.ingested = event.timestamp + 200_000
+    assert fresh(state, timedelta(minutes=3)) == (["not_yet"], TARGET.at + timedelta(seconds=400))
 
 
 @settings(max_examples=200)

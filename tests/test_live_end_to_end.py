@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ from typing import Any
 import pytest
 
 from oomscope.cli import run
+from oomscope.config import load
+from oomscope.facts import Target
+from oomscope.pipeline_live import Plan, gather_live
 from tests.fakes.athena_sql import LogTable
 from tests.fakes.incident import Servers, live
 
@@ -128,6 +133,28 @@ def test_a_server_that_hangs_does_not_keep_the_process(
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "load balancer log" in done.stdout
+
+
+def test_lines_that_come_late_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute and a half after the kill its last lines are still on their way; waiting for them brings them."""
+    died = datetime(2026, 11, 23, 9, 21, 30, tzinfo=UTC)
+    with live(DEMO, tmp_path, monkeypatch) as servers:
+        config = load(files=[servers.config]).config
+        hidden = servers.cloudwatch.now_ms = int((died - timedelta(seconds=5)).timestamp() * 1000)
+
+        def arrive(_text: str) -> None:
+            servers.cloudwatch.now_ms = None
+
+        target = Target(namespace="production", pod="shop-web-1da063ab27-g4r6q", at=died)
+        only = frozenset({"alb", "prometheus"})
+        plan = Plan(target, config.chosen(), config, died + timedelta(seconds=90), without=only, note=arrive)
+        early = gather_live(plan)
+        assert servers.cloudwatch.now_ms == hidden  # it did not wait
+        whole = gather_live(replace(plan, wait_s=120.0))
+    assert [gap.reason for gap in early.gaps if gap.source == "app_log"][-1] == "not_yet"
+    assert "--wait" in str([gap.fix for gap in early.gaps])
+    assert not [gap for gap in whole.gaps if gap.reason == "not_yet"]
+    assert len(whole.requests) > len(early.requests) > 0
 
 
 def test_a_required_source_that_fails_is_exit_4(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -60,12 +60,30 @@ class Plan:
     without: frozenset[str] = frozenset()
     require: frozenset[str] = frozenset()
     tell: Callable[[str], None] = lambda _text: None
+    wait_s: float = 0.0  # how long to wait for evidence that is still on its way
+    note: Callable[[str], None] = lambda _text: None  # told once, also where progress is not
 
 
 @dataclass
-class _State:
+class State:
+    """What has arrived so far: the parts every look shares, and each later source's newest answer by its number."""
+
     cancelled: threading.Event = field(default_factory=threading.Event)
-    parts: list[Fragment] = field(default_factory=list)
+    first: list[Fragment] = field(default_factory=list)
+    answers: dict[int, Fragment] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> list[Fragment]:
+        """All of it."""
+        return [*self.first, *self.answers.values()]
+
+    def keep(self, number: int, answer: Fragment) -> None:
+        """An answer replaces an older one, unless it brings less: a second look may fail where the first did not."""
+        older = self.answers.get(number)
+        if older is None or set(older.sources) <= set(answer.sources):
+            self.answers[number] = answer
+        else:
+            self.answers[number] = replace(older, due=answer.due)
 
 
 def gather_live(plan: Plan) -> Bundle:
@@ -73,20 +91,17 @@ def gather_live(plan: Plan) -> Bundle:
 
     A source named in ``require`` that fails raises ``UnreadableError``.
     """
-    state = _State(parts=[Fragment(series=plan.claims, sources=["alert"] if plan.claims else [])])
-    ctx = Context(
-        deadline=time.monotonic() + plan.config.deadline_s,
-        progress=plan.tell,
-        cancelled=state.cancelled.is_set,
-    )
+    state = State(first=[Fragment(series=plan.claims, sources=["alert"] if plan.claims else [])])
+    ctx = context(plan, state)
     target, window = plan.target, None
     try:
         first = _kubernetes_first(plan, ctx)
-        state.parts.append(first)
+        state.first.append(first)
         target = complete(plan, first.pods)
         window = window_of(target, first.pods, plan)
-        rest = other_sources(replace(plan, target=target), first.pods)
-        _in_parallel(rest, replace(plan, target=target), window, ctx, state)
+        plan = replace(plan, target=target)
+        in_parallel(dict(enumerate(other_sources(plan, first.pods))), plan, window, ctx, state)
+        wait_for_late(plan, first.pods, window, state)
     except KeyboardInterrupt:
         state.cancelled.set()
         raise Interrupted(_bundle(state.parts, target, window, plan)) from None
@@ -95,6 +110,28 @@ def gather_live(plan: Plan) -> Bundle:
     if not set(bundle.sources) - {"alert"}:
         raise _nothing(bundle)
     return bundle
+
+
+def context(plan: Plan, state: State) -> Context:
+    """For one look at the sources, from now on."""
+    return Context(
+        deadline=time.monotonic() + plan.config.deadline_s,
+        progress=plan.tell,
+        cancelled=state.cancelled.is_set,
+    )
+
+
+def wait_for_late(plan: Plan, pods: Sequence[PodFacts], window: Window, state: State) -> None:
+    """Ask the sources whose evidence was still on its way again, as far as that is worth the time allowed."""
+    from oomscope.pipeline_wait import Waiting
+
+    def again(numbers: Sequence[int], now: datetime) -> None:
+        fresh = replace(plan, now=now)
+        sources = other_sources(fresh, pods)
+        state.cancelled.clear()
+        in_parallel({n: sources[n] for n in numbers}, fresh, window, context(fresh, state), state)
+
+    Waiting(plan.wait_s, plan.tell, plan.note, again).run(state.answers)
 
 
 def _kubernetes_first(plan: Plan, ctx: Context) -> Fragment:
@@ -112,11 +149,12 @@ def _kubernetes_first(plan: Plan, ctx: Context) -> Fragment:
         )
 
 
-def _in_parallel(
-    sources: Sequence[Source | Gap], plan: Plan, window: Window, ctx: Context, state: _State
+def in_parallel(
+    sources: Mapping[int, Source | Gap], plan: Plan, window: Window, ctx: Context, state: State
 ) -> None:
+    """Ask all at once; the answers go into the state, over older ones. What is not there at the deadline is a gap."""
     pool = ThreadPoolExecutor(max(1, len(sources)), thread_name_prefix="source")
-    futures = [pool.submit(_guard, source, plan, window, ctx) for source in sources]
+    futures = {pool.submit(_guard, source, plan, window, ctx): number for number, source in sources.items()}
     try:
         _collect(futures, sources, window, ctx, state)
     finally:
@@ -125,29 +163,29 @@ def _in_parallel(
 
 
 def _collect(
-    futures: list[Future[Fragment]],
-    sources: Sequence[Source | Gap],
+    futures: Mapping[Future[Fragment], int],
+    sources: Mapping[int, Source | Gap],
     window: Window,
     ctx: Context,
-    state: _State,
+    state: State,
 ) -> None:
-    """Take each answer as it comes; what is not there at the deadline is a gap."""
+    """Take each answer as it comes."""
     pending = set(futures)
     while pending:
         done, pending = wait(pending, timeout=min(0.2, ctx.seconds_left() or 0.0))
-        state.parts += [future.result() for future in done]
+        for future in done:
+            state.keep(futures[future], future.result())
         if pending and not ctx.seconds_left():
-            late = [source for future, source in zip(futures, sources, strict=True) if future in pending]
-            names = [
-                source.source if isinstance(source, Gap) else KINDS.get(source.name, source.name)
-                for source in late
-            ]
-            fix = "raise deadline_s or --deadline"
-            gaps = [
-                Gap(name, "timed_out", "no answer before the deadline", None, window, fix) for name in names
-            ]
-            state.parts.append(Fragment(gaps=gaps))
+            for number in sorted(futures[future] for future in pending):
+                state.keep(number, Fragment(gaps=[_too_slow(sources[number], window)]))
             return
+
+
+def _too_slow(source: Source | Gap, window: Window) -> Gap:
+    name = source.source if isinstance(source, Gap) else KINDS.get(source.name, source.name)
+    return Gap(
+        name, "timed_out", "no answer before the deadline", None, window, "raise deadline_s or --deadline"
+    )
 
 
 def _guard(source: Source | Gap, plan: Plan, window: Window, ctx: Context) -> Fragment:

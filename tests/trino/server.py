@@ -1,7 +1,7 @@
 """A real Trino with its Hive connector over a file metastore and ALB files in S3 (moto). Fetched once, by coordinates.
 
-Trino 435 is the last that runs on Java 17. Its parts are fetched, not the whole server archive: the engine, and the Hive
-connector with S3 of its own, so that nothing of Hadoop is needed.
+Trino 435 is the last that runs on Java 17. Its parts are fetched, not the whole server archive: the engine, and the
+Hive connector with S3 of its own, so that nothing of Hadoop is needed.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ def command(
     without: opt.Without = None,
     require: opt.Require = None,
     deadline: opt.Deadline = None,
+    wait: opt.Wait = "2m",
     max_scan: opt.MaxScan = None,
     show_params: opt.ShowParams = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing bundle.")] = False,
@@ -58,7 +59,9 @@ def command(
         if sources:
             bundle = pipeline.gather_files(sources, target=about, tz=zone, show_params=show_params, tell=tell)
         else:
-            wanted = Wanted(about, alert, cluster, config, without, require, deadline, max_scan, show_params)
+            wanted = Wanted(
+                about, alert, cluster, config, without, require, deadline, wait, max_scan, show_params
+            )
             bundle = gather(wanted, tell, quiet=quiet)
         pipeline.save_bundle(bundle, output, force=force)
     if not quiet:

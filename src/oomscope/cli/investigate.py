@@ -30,6 +30,7 @@ def command(
     without: opt.Without = None,
     require: opt.Require = None,
     deadline: opt.Deadline = None,
+    wait: opt.Wait = "2m",
     max_scan: opt.MaxScan = None,
     fmt: opt.Format = None,
     output: opt.Output = "-",
@@ -74,7 +75,9 @@ def command(
                 sources, target=about, tz=zone, show_params=show_params, tell=tell
             )
         else:
-            wanted = Wanted(about, alert, cluster, config, without, require, deadline, max_scan, show_params)
+            wanted = Wanted(
+                about, alert, cluster, config, without, require, deadline, wait, max_scan, show_params
+            )
             report = investigate_live(wanted, tell, quiet=quiet)
     write_report(report, fmt=fmt, output=output, full=full, color=color, show_params=show_params, quiet=quiet)
     sys.stdout.flush()

@@ -30,6 +30,7 @@ class Wanted:
     without: list[str] | None = None
     require: list[str] | None = None
     deadline: str | None = None
+    wait: str = "0"
     max_scan: str | None = None
     show_params: bool = False
 
@@ -60,7 +61,18 @@ def make_plan(wanted: Wanted, tell: Callable[[str], None]) -> Plan:
         without=frozenset({*cluster.without, *(wanted.without or ())}),
         require=frozenset({*cluster.require, *(wanted.require or ())}),
         tell=tell,
+        wait_s=targets.parse_duration(wanted.wait, "--wait", zero=True) or 0.0,
     )
+
+
+def _say(text: str) -> None:
+    from oomscope.redact import printable
+
+    print(printable(text, 500), file=sys.stderr, flush=True)
+
+
+def _silent(_text: str) -> None:
+    pass
 
 
 def gather(wanted: Wanted, tell: Callable[[str], None], *, quiet: bool = False) -> Bundle:
@@ -70,13 +82,12 @@ def gather(wanted: Wanted, tell: Callable[[str], None], *, quiet: bool = False) 
     from oomscope import pipeline
     from oomscope.pipeline_live import Interrupted, gather_live
 
-    plan = make_plan(wanted, tell)
+    plan = replace(make_plan(wanted, tell), note=_silent if quiet else _say)
     if not (plan.target.pod or plan.target.workload):
         from oomscope.kills import newest
 
         target = newest(plan)
-        if not quiet:
-            print(f"newest kill: {target.namespace}/{target.pod} at {target.at}", file=sys.stderr)
+        plan.note(f"newest kill: {target.namespace}/{target.pod} at {target.at}")
         plan = replace(plan, target=target)
     try:
         return gather_live(plan)

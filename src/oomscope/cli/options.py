@@ -57,6 +57,14 @@ ClusterName = Annotated[str | None, typer.Option("--cluster", help="A cluster na
 Deadline = Annotated[
     str | None, typer.Option("--deadline", metavar="60s", help="Stop waiting for sources after this time.")
 ]
+Wait = Annotated[
+    str,
+    typer.Option(
+        "--wait",
+        metavar="2m",
+        help="Wait at most so long for logs still on their way, and read again; 0 does not.",
+    ),
+]
 MaxScan = Annotated[
     str | None,
     typer.Option("--max-scan", metavar="5GB", help="Refuse a scan that would read more (Athena, Insights)."),

@@ -104,12 +104,12 @@ def read_alert(path: str) -> AlertIntake:
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
-def parse_duration(text: str | None, flag: str) -> float | None:
+def parse_duration(text: str | None, flag: str, *, zero: bool = False) -> float | None:
     """Seconds of ``90``, ``60s``, ``10m``, ``24h``, ``2d``."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)(s|m|min|h|d|)", text.strip())
-    if not match or float(match[1]) <= 0:
+    if not match or (float(match[1]) <= 0 and not zero):
         raise UsageError(f"cannot read {flag} {text!r}", fix=f"{flag} 60s, 10m, 24h or 2d")
     return float(match[1]) * _UNITS[match[2]]
 

@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oomscope.alb.delivery import DELIVERY, last_file
 from oomscope.alb.read import parse_alb_report
 from oomscope.errors import SourceError
 from oomscope.facts import Gap, Query, Target, Window
@@ -22,17 +23,16 @@ from oomscope.sources.aws_common import AwsAccess, source_error
 from oomscope.sources.bounded import FileInput
 from oomscope.sources.interface import Fragment
 from oomscope.sources.limiter import limiter
-from oomscope.sources.live import gap_of
+from oomscope.sources.live import ask_again, gap_of
 from oomscope.units import format_bytes, iso
 
 if TYPE_CHECKING:
     from oomscope.sources.interface import Context
 
-FILE_SPAN = timedelta(minutes=5)
-DELIVERY = timedelta(minutes=10)  # how late a file may come, and how far past the window its end may lie
 _KEY = re.compile(r"[^/]*_elasticloadbalancing_[^/_]+_app\.([^/_]+)_(\d{8}T\d{4})Z_[^/]*\.log(?:\.gz)?")
 _NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 _COPY = 1 << 20
+LOOK_EVERY = timedelta(minutes=1)  # listing is free, and files often come early
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,8 @@ class AlbS3Source:
         client = self.access.client("s3", pool=self.workers)
         files = sorted(self._list(client, window, ctx), key=lambda file: (file.end, file.key))
         taken, gaps = self._bounded(files, window)
-        gaps += self._missing(files, window)
+        late, due = self._missing(files, window, target.at)
+        gaps += late
         with tempfile.TemporaryDirectory(prefix="oomscope-alb-") as folder:
             inputs, trouble = self._download(client, taken, Path(folder), window, ctx)
             ctx.progress(f"reading {len(inputs)} ALB files")
@@ -91,6 +92,8 @@ class AlbS3Source:
             gaps=gaps,
             queries=[query],
             sources=("alb",) if frame.height else (),
+            due=due,
+            look_every=LOOK_EVERY,
         )
 
     def newest(self, window: Window, ctx: Context) -> LogFile | None:
@@ -165,20 +168,21 @@ class AlbS3Source:
             total += file.size
         return taken, []
 
-    def _missing(self, files: list[LogFile], window: Window) -> list[Gap]:
-        """Logs come late: within minutes of the incident their absence says nothing."""
+    def _missing(
+        self, files: list[LogFile], window: Window, killed_at: datetime | None
+    ) -> tuple[list[Gap], datetime | None]:
+        """Logs come late: within minutes of the incident their absence says nothing. With when they will be there."""
         now = self.now or datetime.now(UTC)
-        last = five_minutes_after(window.end)
-        if max((file.end for file in files), default=window.start) < last and now < last + DELIVERY:
+        last = last_file(window, killed_at)
+        due = last + DELIVERY
+        if max((file.end for file in files), default=window.start) < last and now < due:
             detail = f"the file of the five minutes to {iso(last)} is not delivered yet"
-            return [
-                Gap("alb", "not_yet", detail, window=window, fix=f"run again after {iso(last + DELIVERY)}")
-            ]
+            return [Gap("alb", "not_yet", detail, window=window, fix=ask_again(due, now))], due
         if not files:
             fix = "check bucket, prefix, load balancer, and that its access logs are switched on"
             detail = f"no log file of the window in s3://{self.bucket}/{self._root()}"
-            return [Gap("alb", "no_data", detail, window=window, fix=fix)]
-        return []
+            return [Gap("alb", "no_data", detail, window=window, fix=fix)], None
+        return [], None
 
     # ----------------------------------------------------------------------------------------------- download
 
@@ -272,9 +276,3 @@ def log_file(key: str, size: int) -> LogFile | None:
     except ValueError:
         return None
     return LogFile(key, end, size)
-
-
-def five_minutes_after(at: datetime) -> datetime:
-    """End of the five minutes that ``at`` lies in."""
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    return epoch + -((epoch - at) // FILE_SPAN) * FILE_SPAN

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from oomscope.alb.answer import answer_frame
+from oomscope.alb.delivery import delivered_by
 from oomscope.alb.query import AlbQuery, AlbTable, Statement, discover
 from oomscope.errors import SourceError, UsageError
 from oomscope.facts import Gap, Query, Target, Window
 from oomscope.sources.aws_common import AwsAccess, source_error
 from oomscope.sources.interface import Fragment
 from oomscope.sources.limiter import limiter
-from oomscope.sources.live import gap_of
-from oomscope.units import format_bytes, iso
+from oomscope.sources.live import ask_again, gap_of
+from oomscope.units import format_bytes
 
 if TYPE_CHECKING:
     from oomscope.sources.interface import Context
 
 USD_PER_BYTE = 5 / 10**12  # of compressed data scanned
 LEAST_BILLED = 10 * 10**6
-DELIVERY = timedelta(minutes=10)  # files of five minutes, delivered some minutes after
 _PAGE = 1000
 _POLL_S = (0.2, 2.0)  # first and longest wait between two looks at a running query
 _CALLS_PER_S = 20.0
@@ -69,6 +69,7 @@ class AthenaSource:
         frame, bad = answer_frame(answer.names, answer.rows[: self.max_rows], f"athena:{self.table}")
         queries = [self._asked(main, answer, window)]
         gaps = self._gaps(answer, bad, window)
+        due = delivered_by(window, target.at)
         try:
             counted = self._run(client, check, ctx)
         except SourceError as error:
@@ -77,14 +78,18 @@ class AthenaSource:
             )
         else:
             queries.append(self._asked(check, counted, window))
-            gaps += self._judge(counted, frame.height, window)
+            gaps += self._judge(counted, frame.height, window, due)
         return Fragment(
             window=window,
             accesses=frame,
             gaps=gaps,
             queries=queries,
             sources=("alb",) if frame.height else (),
+            due=due if due > self._now() else None,
         )
+
+    def _now(self) -> datetime:
+        return self.now or datetime.now(UTC)
 
     def probe(self, ctx: Context) -> AlbTable:
         """The table as it is defined, after one query that scans nothing proved the rights to ask. SourceError else."""
@@ -245,7 +250,7 @@ class AthenaSource:
             )
         return gaps
 
-    def _judge(self, counted: Answer, rows: int, window: Window) -> list[Gap]:
+    def _judge(self, counted: Answer, rows: int, window: Window, due: datetime) -> list[Gap]:
         """Unreadable rows show as nulls and never as errors; fresh logs are simply not there yet."""
         numbers = [int(cell or 0) for cell in counted.rows[0][:2]] if counted.rows else []
         every, readable = numbers if len(numbers) == 2 else (0, 0)
@@ -256,18 +261,9 @@ class AthenaSource:
             gaps.append(
                 Gap("alb", "unparsable", detail, window=window, fix="make a new table: oomscope alb ddl")
             )
-        now = self.now or datetime.now(UTC)
-        if window.end + DELIVERY > now:
-            ready = iso(window.end + DELIVERY)
-            gaps.append(
-                Gap(
-                    "alb",
-                    "not_yet",
-                    "logs this fresh may not be delivered yet",
-                    window=window,
-                    fix=f"run again after {ready}",
-                )
-            )
+        if due > self._now():
+            detail = "logs this fresh may not be delivered yet"
+            gaps.append(Gap("alb", "not_yet", detail, window=window, fix=ask_again(due, self._now())))
         elif not rows and readable == every:
             gaps.append(
                 Gap("alb", "no_data", "no row in the window", window=window, fix="check table and account")

@@ -33,12 +33,13 @@ from oomscope.sources.cloudwatch_streams import (
 )
 from oomscope.sources.interface import Fragment
 from oomscope.sources.limiter import limiter
-from oomscope.sources.live import Attempts, BytesLog
+from oomscope.sources.live import Attempts, BytesLog, ask_again
 
 if TYPE_CHECKING:
     from oomscope.sources.interface import Context
 
-FRESH = timedelta(minutes=10)
+SETTLED = timedelta(minutes=2)  # lines are usually there within half a minute of being written
+LATEST = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -121,14 +122,19 @@ class CloudWatchLogsSource:
             chosen = select(reader.client, layout, target, self.pods, window, insights)
             if chosen is None:
                 return Fragment(gaps=[_nothing(layout, target, window)]), set()
-            return self._read_application(chosen, window, reader, insights)
+            return self._read_application(chosen, window, target.at, reader, insights)
 
         what = f"logs of {layout.application}"
         found = tries.run(what, read, source="app_log", query=layout.application)
         return found or (Fragment(), set())
 
     def _read_application(
-        self, chosen: Selection, window: Window, reader: Reader, insights: Insights
+        self,
+        chosen: Selection,
+        window: Window,
+        killed_at: datetime | None,
+        reader: Reader,
+        insights: Insights,
     ) -> tuple[Fragment, set[str]]:
         began = time.monotonic()
         if chosen.by_insights:
@@ -137,7 +143,7 @@ class CloudWatchLogsSource:
             events, progress = reader.read(
                 chosen.group, _ms(window.start), _ms(window.end) - 1, **chosen.filter
             )
-        gaps = self._freshness(window, chosen.group)
+        gaps, due = self._freshness(window, killed_at, events)
         if not events:
             gaps.append(Gap("app_log", "no_data", "no log events in this window", chosen.text, window))
         query = Query(
@@ -146,15 +152,20 @@ class CloudWatchLogsSource:
         )  # fmt: skip
         logs = [BytesLog(chosen.group, Identity(), as_answer(events))] if events else []
         streams = {str(event.get("logStreamName")) for event in events}
-        return Fragment(logs=logs, gaps=gaps, queries=[query], sources=["app_log"] if events else []), streams
+        sources = ["app_log"] if events else []
+        return Fragment(logs=logs, gaps=gaps, queries=[query], sources=sources, due=due), streams
 
-    def _freshness(self, window: Window, group: str) -> list[Gap]:
-        """Lines of the last minutes may still be on their way."""
-        if self.now is None or self.now - window.end > FRESH:
-            return []
-        ready = (window.end + FRESH).strftime("%H:%M")
-        detail = "the incident is fresh: lines may still be arriving"
-        return [Gap("app_log", "not_yet", detail, group, window, f"run again after {ready} UTC")]
+    def _freshness(
+        self, window: Window, killed_at: datetime | None, events: Sequence[dict[str, Any]]
+    ) -> tuple[list[Gap], datetime | None]:
+        """Lines of the last minutes may still be on their way. With when they will be there."""
+        inside = killed_at is not None and window.start <= killed_at < window.end
+        lag = worst_lag(events)
+        due = (killed_at if inside and killed_at else window.end) + min(max(SETTLED, 2 * lag), LATEST)
+        if self.now is None or self.now >= due:
+            return [], None
+        detail = f"the incident is fresh: lines may still be arriving (so far up to {lag.total_seconds():.0f} s late)"
+        return [Gap("app_log", "not_yet", detail, None, window, ask_again(due, self.now))], due
 
     def _host(
         self, layout: Layout, nodes: list[str], window: Window, reader: Reader, tries: Attempts
@@ -262,4 +273,11 @@ def _joined(parts: Sequence[Fragment]) -> Fragment:
         gaps=[gap for part in parts for gap in part.gaps],
         queries=[query for part in parts for query in part.queries],
         sources=sorted({name for part in parts for name in part.sources}),
+        due=max((part.due for part in parts if part.due), default=None),
     )
+
+
+def worst_lag(events: Sequence[dict[str, Any]]) -> timedelta:
+    """How much later than written the lines were there to be read; nothing where the service does not tell."""
+    lags = (event["ingestionTime"] - event["timestamp"] for event in events if event.get("ingestionTime"))
+    return timedelta(milliseconds=max(0, max(lags, default=0)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
@@ -57,6 +58,8 @@ class Fragment:
     gaps: Sequence[Gap] = ()
     queries: Sequence[Query] = ()
     sources: Sequence[str] = ()
+    due: datetime | None = None  # by then what is still on its way has come, and asking again makes sense
+    look_every: timedelta | None = None  # before ``due`` too, where asking is free and it may come early
 
 
 def _never() -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import BinaryIO, TypeVar
 
 from oomscope.errors import SourceError
 from oomscope.facts import Gap, Window
 from oomscope.logs.interface import Identity
+from oomscope.units import iso
 
 T = TypeVar("T")
 
@@ -58,3 +60,9 @@ def gap_of(
     """The gap a ``SourceError`` stands for."""
     detail = f"{what}: {error.detail}" if what else error.detail
     return Gap(source, error.reason, detail, query=error.query or query, window=window, fix=error.fix)  # type: ignore[arg-type]
+
+
+def ask_again(due: datetime, now: datetime) -> str:
+    """What to do about evidence that will have arrived at ``due``."""
+    minutes = max(1, -(-int((due - now).total_seconds()) // 60))
+    return f"run again after {iso(due)}, or let oomscope wait for it: --wait {minutes}m"
