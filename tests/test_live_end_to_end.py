@@ -60,6 +60,7 @@ def test_live_and_saved_agree(
         found = report(capsys, "--alert", str(folder / "alert.json"), "--config", str(servers.config))
     assert answer(found) == answer(saved)
     assert found["coverage"]["alb_rows"]
+    assert "previous terminated container" not in str(found["gaps"])  # the other source had that log
 
 
 def break_kube(servers: Servers, how: str) -> None:
@@ -121,6 +122,15 @@ def test_one_server_failing_is_a_gap_and_still_a_report(
     told = [(gap["reason"], gap["detail"]) for gap in document["gaps"] if gap["source"] == kind]
     assert REASONS[how] & {reason for reason, _ in told}, document["gaps"]
     assert document["kill"]["verdict"] == "oom_limit"  # the others suffice for that
+
+
+def test_a_log_that_nobody_has_any_more_is_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with live(DEMO, tmp_path, monkeypatch) as servers:
+        args = ["--alert", str(DEMO / "alert.json"), "--config", str(servers.config)]
+        document = report(capsys, *args, "--without", "cloudwatch_logs")
+    assert "previous terminated container" in str(document["gaps"])
 
 
 def test_a_server_that_hangs_does_not_keep_the_process(

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from oomscope.errors import SourceError, UnreadableError, UserError
-from oomscope.facts import Gap, PodFacts, SeriesPoint, Target, Window
+from oomscope.facts import Gap, LogStream, PodFacts, SeriesPoint, Target, Window
 from oomscope.sources.interface import Context, Fragment, Source, merge
 from oomscope.sources.live import gap_of
 
@@ -289,10 +289,27 @@ def _bundle(parts: Sequence[Fragment], target: Target, window: Window | None, pl
     from oomscope.redact import Redactor
 
     logs = [log_input for part in parts for log_input in part.logs]
-    extra = [_scanned(logs)] if logs else []
-    return merge(
-        [*parts, *extra], target=target, redactor=Redactor(show_params=plan.show_params), window=window
-    )
+    scanned = _scanned(logs) if logs else Fragment()
+    kept = [replace(part, gaps=_unanswered(part, scanned.streams)) for part in parts]
+    redactor = Redactor(show_params=plan.show_params)
+    return merge([*kept, scanned], target=target, redactor=redactor, window=window)
+
+
+def _unanswered(part: Fragment, streams: Sequence[LogStream]) -> list[Gap]:
+    """The part's gaps, without those of container logs that Kubernetes no longer had and another source has whole."""
+    whole = {pod.name for pod in part.pods if _instances(pod) <= {stream.container_id for stream in streams}}
+    return [gap for gap in part.gaps if not (gap.reason in ("no_data", "too_late") and _log_of(gap) in whole)]
+
+
+def _instances(pod: PodFacts) -> set[str | None]:
+    ended = {t.container_id for container in pod.containers for t in container.terminations}
+    return ended | {container.container_id for container in pod.containers}
+
+
+def _log_of(gap: Gap) -> str | None:
+    """The pod of a gap about a container's log; its query is ``pod/NAME/CONTAINER``."""
+    kind, _, rest = (gap.query or "").partition("/")
+    return rest.partition("/")[0] if gap.source == "app_log" and kind == "pod" else None
 
 
 def _scanned(logs: Sequence[object]) -> Fragment:

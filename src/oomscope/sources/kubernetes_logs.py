@@ -49,7 +49,7 @@ def container_logs(
         for life in _lives(container):
             label = f"pod/{pod.name}/{container.name}{' (previous)' if life.previous else ''}"
             read = partial(_read, reader, pod, container, life, ctx)
-            data = tries.run(label, read, source="app_log")
+            data = tries.run(label, read, source="app_log", query=label)
             if data:
                 who = Identity(pod.namespace, pod.name, container.name, life.container_id, pod.uid, pod.node)
                 found.append(BytesLog(label, who, data))
