@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -18,6 +19,9 @@ from lab.write import write
 
 def main() -> int:
     options = _options()
+    # Told to stop in either way, the running incident is put away before the end.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     kinds = options.kind or list(KINDS)
     noise: kernel.Report | None = None
     began, made = time.monotonic(), 0
@@ -61,4 +65,7 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

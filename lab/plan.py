@@ -122,6 +122,9 @@ def _bursts(plan: Plan, rng: random.Random) -> list[tuple[str, float, float, flo
 
 def _accuse(plan: Plan, rng: random.Random, keys: list[str], always: float) -> dict[str, Any]:
     """The endpoint at fault, and whether all its requests are bad, one parameter value's, or one id's."""
+    if plan.log_style.startswith("one_line"):
+        # Such a log has no parameters, and no other source has those of a body.
+        keys = [key for key in keys if ENDPOINTS[key]["method"] == "GET"] or keys
     key = rng.choice(keys)
     spec = ENDPOINTS[key]
     triggers = spec.get("triggers", ())
@@ -182,11 +185,12 @@ def _large_response(plan: Plan, rng: random.Random) -> None:
 def _leak(plan: Plan, rng: random.Random, seconds: tuple[float, float]) -> None:
     keys = [k for k, s in ENDPOINTS.items() if 0.7 <= s["weight"] <= 14 and s["db"] < 200]
     plan.fault = _accuse(plan, rng, keys, 0.8)
+    plan.n_pods, plan.rps = min(plan.n_pods, 2), max(plan.rps, 13.0)
     always = plan.fault["trigger"]["type"] == "always"
     if always:
         # A leak by drops, not by buckets: at least about one request a second and pod.
         least = (
-            rng.uniform(0.8, 1.6) * plan.n_pods * max(plan.workers, 1) / plan.rps * sum(plan.weights.values())
+            rng.uniform(0.8, 2.0) * plan.n_pods * max(plan.workers, 1) / plan.rps * sum(plan.weights.values())
         )
         plan.weights[plan.fault["endpoint"]] = max(plan.weights[plan.fault["endpoint"]], least)
     share = plan.weights[plan.fault["endpoint"]] / sum(plan.weights.values())
@@ -248,7 +252,7 @@ def _runaway(plan: Plan, rng: random.Random) -> None:
     keys = [k for k in _endpoints(("json", "html", "csv", "file")) if ENDPOINTS[k].get("triggers")]
     plan.fault = _accuse(plan, rng, keys, 0.0) | {"type": "runaway"}
     plan.fault["mb_per_s"] = plan.headroom_mb / rng.uniform(8, 25)
-    plan.fault_rps = rng.uniform(0.02, 0.1) * plan.n_pods
+    plan.fault_rps = rng.uniform(0.01, 0.04) * plan.n_pods
 
 
 def _background_job(plan: Plan, rng: random.Random) -> None:

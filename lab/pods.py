@@ -258,9 +258,10 @@ class Pod:
         if self._watch:
             self._watch.cancel()
         for life in self.lives:
-            if life.process and life.process.poll() is None:
+            while life.process and life.process.poll() is None:
+                # Again and again: a container that has only just been started has no first process yet.
                 self.signal(signal.SIGKILL)
-                await asyncio.to_thread(life.process.wait)
+                await asyncio.sleep(0.05)
         still_running = self.life.ended_at is None
         self.life.ended_at = self.life.ended_at or time.time()
         if self.pause:

@@ -56,6 +56,7 @@ def truth_of(run: Run) -> dict[str, Any]:
     inner = run.life.inner_pids.get(report.pid) if report else None
     worker_only = bool(report) and plan.workers > 0 and inner != 1
     open_now = open_requests(run.life.trace, run.death_at, inner if worker_only else None)
+    seen, unseen = _split(open_now, run)
     return {
         # Growth without a culprit is one kind to be judged, whatever made it.
         "id": plan.id, "kind": "undersized" if plan.kind == "process_growth" else plan.kind,
@@ -89,9 +90,19 @@ def truth_of(run: Run) -> dict[str, Any]:
         "log_style": plan.log_style, "style": plan.style, "innocent_bursts": [burst[0] for burst in plan.bursts],
         "jobs": [job["name"] for job in plan.jobs], "fault": plan.fault, "rps": round(plan.rps, 1),
         "growth_kb": plan.growth_kb, "killed_container_pid": inner,
-        "in_flight": [_in_flight(event, run) for event in open_now.values()],
+        "in_flight": [_in_flight(event, run) for event in seen],
+        "in_app_unlogged": [_in_flight(event, run) for event in unseen],
         "queued_at_death": _queued(run, set(open_now)), "requests": len(run.rows),
     }  # fmt: skip
+
+
+def _split(found: dict[str, dict[str, Any]], run: Run) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Those a log can tell of, and those that had entered but not yet got as far as their first line."""
+    if run.plan.log_style.startswith("one_line"):
+        return list(found.values()), []
+    log = b"\n".join(text for _, _, text in run.life.lines)
+    seen = {request_id for request_id in found if request_id.encode() in log}
+    return [found[x] for x in found if x in seen], [found[x] for x in found if x not in seen]
 
 
 def _in_flight(event: dict[str, Any], run: Run) -> dict[str, Any]:

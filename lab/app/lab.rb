@@ -21,7 +21,7 @@ module Lab
   end
 
   def self.text(bytes)
-    SecureRandom.hex(8) + ALPHABET.sample(8).join * [bytes / 8 - 2, 0].max
+    SecureRandom.hex(8).ljust(bytes, ALPHABET.sample(8).join)
   end
 
   def self.rows(kilobytes, note = 400)
