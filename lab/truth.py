@@ -91,17 +91,19 @@ def truth_of(run: Run) -> dict[str, Any]:
         "jobs": [job["name"] for job in plan.jobs], "fault": plan.fault, "rps": round(plan.rps, 1),
         "growth_kb": plan.growth_kb, "killed_container_pid": inner,
         "in_flight": [_in_flight(event, run) for event in seen],
-        "in_app_unlogged": [_in_flight(event, run) for event in unseen],
+        "borderline": [_in_flight(event, run) for event in unseen],
         "queued_at_death": _queued(run, set(open_now)), "requests": len(run.rows),
     }  # fmt: skip
 
 
 def _split(found: dict[str, dict[str, Any]], run: Run) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Those a log can tell of, and those that had entered but not yet got as far as their first line."""
+    """Those that a log shows to be open, and those killed before their first line or after their last."""
     if run.plan.log_style.startswith("one_line"):
         return list(found.values()), []
-    log = b"\n".join(text for _, _, text in run.life.lines)
-    seen = {request_id for request_id in found if request_id.encode() in log}
+    log = [text for _, _, text in run.life.lines]
+    started = {x for x in found if any(x.encode() in text for text in log)}
+    over = {x for x in found if any(x.encode() in text and b"Completed" in text for text in log)}
+    seen = started - over
     return [found[x] for x in found if x in seen], [found[x] for x in found if x not in seen]
 
 
