@@ -180,6 +180,10 @@ def _large_response(plan: Plan, rng: random.Random) -> None:
         "chunk_ms": seconds * 1000 / (megabytes * 2),
     }  # fmt: skip
     plan.fault_rps = together / seconds * rng.uniform(0.8, 1.3)
+    if plan.fault["trigger"]["type"] == "always":
+        # Before the onset they come one at a time, or there is no before.
+        most = 0.12 * plan.n_pods / plan.rps * sum(plan.weights.values())
+        plan.weights[plan.fault["endpoint"]] = min(plan.weights[plan.fault["endpoint"]], most)
 
 
 def _leak(plan: Plan, rng: random.Random, seconds: tuple[float, float]) -> None:
