@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from oomscope.logs.bytescan import Flags, Ints, View, Words, eight_digits, word
 from oomscope.logs.clock import second_epoch
+from oomscope.logs.heads import COMPLETED, ENQUEUED, ODD, PARAMETERS, PROCESSING, QUIET, STARTED
 
-ODD, QUIET, STARTED, PROCESSING, PARAMETERS, COMPLETED, ENQUEUED = range(7)
 _LINE_LIMIT = 4000  # above this, lines of other processes can stand inside a line
 _ID = 36
 _TAG = _ID + 3  # "[", the id, "] "
@@ -213,38 +213,6 @@ def _days(view: View, starts: Ints) -> tuple[Ints, Flags]:
             fine[todo[same]] = True
         todo = todo[~same]
     return seconds, fine
-
-
-def find_tags(view: View, at: Ints) -> Ints:
-    """Where the tag begins in lines that begin at ``at`` with the usual prefix and a request id behind it; else -1.
-
-    Looks at less than ``read_block`` does: not at the date, and at the process only as far as its width.
-    """
-    tags = np.full(at.size, -1, np.int64)
-    todo = np.flatnonzero(view.quads[at] == _LETTERS[0])
-    for width in range(1, 8):
-        if not todo.size:
-            break
-        end = at[todo] + (_PREFIX + width)
-        found = view.words[end + 6] == _INFO_END
-        lines = end[found]
-        good = (view.words[lines] == _INFO) & (view.bytes[lines - (width + 1)] == 0x23)
-        tags[todo[found][good]] = lines[good] + 13
-        todo = todo[~found]
-    there = np.flatnonzero(tags >= 0)
-    at = tags[there]
-    fine = view.pairs[at + _ID + 1] == _TAG_END
-    fine &= (view.words[at + 9] & _DASHES_1) == _DASHES_1_SET
-    fine &= (view.words[at + 17] & _DASHES_2) == _DASHES_2_SET
-    if not fine.all():
-        tags[there[~fine]] = -1
-    return tags
-
-
-def whole_ids(ids: list[Words]) -> Flags:
-    """Which of these ids have nothing in them that ends a tag or a line."""
-    clear: Flags = (ids[0] & ids[1] & ids[2] & ids[3] & ids[4] & _LOW) == _LOW
-    return clear
 
 
 def _read_tags(block: Block) -> Words:

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from oomscope.logs.block import COMPLETED, ENQUEUED, ODD, Block, take
+from oomscope.logs.block import Block, take
 from oomscope.logs.block_rows import Ends, Starts, Texts, columns, read_ends, read_starts, read_texts, zones
 from oomscope.logs.bytescan import Flags, Ints
 from oomscope.logs.clock import zone_seconds
+from oomscope.logs.heads import COMPLETED, ENQUEUED, ODD
 from oomscope.logs.life import PREFIX_LINES, Life
 from oomscope.logs.rails_text import parse_completed, parse_processing, parse_started
 from oomscope.logs.request_lines import MAX_PARAMS_KEPT, REPEATS

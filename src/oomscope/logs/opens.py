@@ -14,21 +14,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from oomscope.logs.block import (
+from oomscope.logs.bytescan import Ints, View, Words, word
+from oomscope.logs.heads import (
     COMPLETED,
     ODD,
     PARAMETERS,
     PROCESSING,
     QUIET,
     STARTED,
-    find_tags,
-    hashes,
-    id_words,
-    whole_ids,
+    Heads,
+    Kinds,
+    Lead,
+    read_heads,
 )
-from oomscope.logs.bytescan import Ints, View, Words, word
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,12 +35,8 @@ if TYPE_CHECKING:
 BLOCK = 1 << 20
 _WINDOW = 8  # blocks that wait for the rest of their requests
 _NUMBER = np.uint64(0xFFFF)
-_SHORTEST, _LONGEST = 100, 4000
-_MESSAGE = 39  # behind "[", the id, "] "
-_STARTED, _PROCESSING = word(b"Started "), word(b"Processi")
-_PARAMETERS, _COMPLETED = word(b"  Parame"), word(b"Complete")
+_LONGEST = 4000
 _REDIRECTED = word(b"Redirect")
-_OLD_PROCESSING, _ENQUEUED = word(b"  Proces"), word(b"[ActiveJ")
 Left = tuple[int, bytes]  # number of the line and its bytes
 
 
@@ -52,7 +47,7 @@ class _Waiting:
     first: int
     numbers: Ints  # of the lines with a request id
     keys: Words
-    kinds: npt.NDArray[np.uint8]
+    kinds: Kinds
     lines: dict[int, bytes]
 
 
@@ -63,9 +58,8 @@ class Matcher:
     """
 
     def __init__(self, offset: int = 0, lead: bytes = b"") -> None:
-        self.window = 0  # lines that wait for their requests at most
         self._offset = offset
-        self._lead = lead[-8:]
+        self._leads = (Lead(offset, lead[-8:]),)
         self._waiting: deque[_Waiting] = deque()
         self.lines = 0
 
@@ -91,30 +85,23 @@ class Matcher:
         ends = view.newlines()
         starts = np.empty_like(ends)
         starts[0], starts[1:] = 0, ends[:-1] + 1
-        tags = self._tags(view, starts, ends)
-        kinds = _kinds(view, tags)
-        kinds[ends - starts > _LONGEST] = ODD  # lines of other processes can stand inside it
-        self._quieten(kinds, view, buffer, tags, ends)
-        left = np.flatnonzero(kinds != QUIET)
-        keyed = left[tags[left] >= 0]
-        words = id_words(view, tags[keyed] + 1)
-        fine = whole_ids(words)
-        if not fine.all():
-            keyed, words = keyed[fine], [part[fine] for part in words]
-        keys, kind = hashes(words), kinds[keyed]
-        whole = _whole(keys, kind)
-        self._whole_here(view, ends, tags, np.where(whole >= 0, keyed[whole], -1))
+        heads = read_heads(view, starts, ends, self._leads)
+        heads.kinds[ends - starts > _LONGEST] = ODD  # lines of other processes can stand inside it
+        self._quieten(heads, buffer, ends)
+        left = np.flatnonzero(heads.kinds != QUIET)
+        keyed = left[heads.tags[left] >= 0]
+        keys, kinds = heads.keys[keyed], heads.kinds[keyed]
+        whole = _whole(keys, kinds)
+        self._whole_here(view, ends, heads.tags, np.where(whole >= 0, keyed[whole], -1))
         matched = np.zeros(keyed.size, np.bool_)
         matched[whole[whole >= 0]] = True
-        numbers, keys, kind = keyed[~matched], keys[~matched], kind[~matched]
-        done = np.zeros(starts.size, np.bool_)
-        done[keyed[matched]] = True
-        left = left[~done[left]]
+        heads.kinds[keyed[matched]] = QUIET
+        left = left[heads.kinds[left] != QUIET]
+        numbers, keys, kinds = keyed[~matched], keys[~matched], kinds[~matched]
         first, self.lines = self.lines, self.lines + starts.size
-        self.window = max(self.window, _WINDOW * starts.size)
         places = zip(left.tolist(), starts[left].tolist(), ends[left].tolist(), strict=True)
         lines = {first + place: bytes(buffer[start:end]) for place, start, end in places}
-        return _Waiting(first, numbers + first, keys, kind, lines)
+        return _Waiting(first, numbers + first, keys, kinds, lines)
 
     def _match(self) -> None:
         """Drop requests that are whole now, over the border of blocks."""
@@ -140,41 +127,14 @@ class Matcher:
     def _whole_across(self, whole: Ints) -> None:
         """Requests that began and ended in the window: places among its lines with a request id."""
 
-    def _quieten(
-        self, kinds: npt.NDArray[np.uint8], view: View, buffer: bytearray, tags: Ints, ends: Ints
-    ) -> None:
+    def _quieten(self, heads: Heads, buffer: bytearray, ends: Ints) -> None:
         """Notices of redirects say nothing, unless the address holds what a request log of one line a request holds."""
-        for index in np.flatnonzero(view.words[np.maximum(tags, 0) + _MESSAGE] == _REDIRECTED).tolist():
-            if tags[index] >= 0 and buffer.find(b"method", int(tags[index]), int(ends[index])) < 0:
-                kinds[index] = QUIET
-
-    def _tags(self, view: View, starts: Ints, ends: Ints) -> Ints:
-        """Where the request id of each line begins, -1 where there is none in its usual place."""
-        at = starts + self._offset
-        usual = ends - at > _SHORTEST
-        at = np.where(usual, at, starts[0])
-        if self._lead:
-            usual &= view.says(at - len(self._lead), self._lead)
-        return np.where(usual, find_tags(view, at), -1)
+        for index in np.flatnonzero(heads.said == _REDIRECTED).tolist():
+            if buffer.find(b"method", int(heads.tags[index]), int(ends[index])) < 0:
+                heads.kinds[index] = QUIET
 
 
-def _kinds(view: View, tags: Ints) -> npt.NDArray[np.uint8]:
-    """What the lines with these tags are, for the question at hand: jobs are as quiet as the rest."""
-    said = view.words[np.maximum(tags, 0) + _MESSAGE]
-    third = (said >> np.uint64(16)) & np.uint64(0xFF)
-    quiet = ((said & np.uint64(0xFFFF)) == 0x2020) & (third > 0x20) & (third < 0x7F) & (third != 0x5C)
-    quiet &= said != _OLD_PROCESSING
-    quiet |= said == _ENQUEUED
-    kinds = np.where(quiet, QUIET, ODD).astype(np.uint8)
-    kinds[said == _STARTED] = STARTED
-    kinds[said == _PROCESSING] = PROCESSING
-    kinds[said == _PARAMETERS] = PARAMETERS
-    kinds[said == _COMPLETED] = COMPLETED
-    kinds[tags < 0] = ODD
-    return kinds
-
-
-def _whole(keys: Words, kinds: npt.NDArray[np.uint8]) -> Ints:
+def _whole(keys: Words, kinds: Kinds) -> Ints:
     """Requests that are whole: places of their Started, Processing, Parameters and Completed lines, one row each.
 
     Processing and Parameters may be missing (-1); nothing else may have the same id.
