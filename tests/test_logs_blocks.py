@@ -13,7 +13,19 @@ import pytest
 from bench.speed.rails_gen import Rails
 
 from oomscope import logs
-from oomscope.logs import blocks, fast, lifecycles, matched, opens, parts, server_rules, whole
+from oomscope.logs import (
+    blocks,
+    drain,
+    envelopes,
+    fast,
+    lifecycles,
+    matched,
+    opens,
+    parts,
+    plan,
+    server_rules,
+    whole,
+)
 from oomscope.logs.interface import LogScan
 from oomscope.sources.bounded import FileInput
 from tests.logs_help import CAPTURES, Bytes
@@ -27,9 +39,10 @@ def always(monkeypatch: pytest.MonkeyPatch) -> Setting:
     """Have even the smallest log read in blocks of the given size."""
 
     def setting(block: int = 1 << 16) -> None:
-        monkeypatch.setattr(whole, "_SMALL", 1 << 13)
-        monkeypatch.setattr(whole, "_LEARN", 1 << 13)
+        monkeypatch.setattr(drain, "SMALL", 1 << 15)
+        monkeypatch.setattr(drain, "LEARN", 1 << 15)
         monkeypatch.setattr(fast, "_LEARN", 1 << 13)
+        monkeypatch.setattr(fast, "_BATCH", block // 2)
         monkeypatch.setattr(blocks.Blocks.__init__, "__defaults__", (block,))
         monkeypatch.setattr(matched, "BLOCK", block)
 
@@ -39,7 +52,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> Setting:
 def by_line(data: bytes, monkeypatch: pytest.MonkeyPatch) -> LogScan:
     """The scan that looks at every line."""
     with monkeypatch.context() as patch:
-        patch.setattr(whole, "_SMALL", NEVER)
+        patch.setattr(drain, "SMALL", NEVER)
         return logs.scan([Bytes(data)])
 
 
@@ -99,6 +112,55 @@ def _dirty(
         yield line
 
 
+def cloudwatch(data: bytes, pods: int = 3) -> bytes:
+    """The lines as events of CloudWatch Logs with a record of Fluent Bit in each, one a line, of several pods."""
+    import json
+
+    events = []
+    for number, line in enumerate(data.decode("utf-8", "replace").split("\n")[:-1]):
+        pod = sum(line.encode()[34:36]) % pods
+        names = {
+            "pod_name": f"web-{pod}",
+            "namespace_name": "n",
+            "container_name": "web",
+            "docker_id": f"{pod}" * 64,
+        }
+        at = f"2026-01-02T03:{4 + number // 50_000:02}:{number % 50_000 // 1000:02}.{number % 1000:03}000789Z"
+        record = {"log": line, "stream": "stdout", "time": at, "kubernetes": names}
+        event = {
+            "timestamp": 1_767_323_045_000 + number,
+            "message": json.dumps(record, separators=(",", ":")),
+        }
+        events.append(json.dumps(event, separators=(",", ":")))
+    return "\n".join(events).encode() + b"\n"
+
+
+def cri(data: bytes, split: int = 1 << 40) -> bytes:
+    """The lines as containerd writes them, every so many in two pieces."""
+    found = []
+    for number, line in enumerate(data.split(b"\n")[:-1]):
+        at = b"2026-01-02T03:%02d:%02d.%03d000789Z stdout " % (
+            4 + number // 50_000,
+            number % 50_000 // 1000,
+            number % 1000,
+        )
+        if number % split == split - 1:
+            found.append(at + b"P " + line[:60])
+            line = line[60:]
+        found.append(at + b"F " + line)
+    return b"\n".join(found) + b"\n"
+
+
+def answer(data: bytes) -> bytes:
+    """The same events as one answer of FilterLogEvents, one event a line."""
+    return b'{"events": [\n' + cloudwatch(data).rstrip(b"\n").replace(b"\n", b",\n") + b"\n]}\n"
+
+
+ENVELOPES: dict[str, Callable[[bytes], bytes]] = {
+    "bare": bytes, "cri": cri, "cri in pieces": lambda data: cri(data, 97), "cloudwatch": cloudwatch, "answer": answer,
+}  # fmt: skip
+
+
 DIRT: dict[str, dict[str, Any]] = {
     "clean": {},
     "forged lines": {"forged": True},
@@ -117,12 +179,13 @@ DIRT: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("envelope", ENVELOPES)
 @pytest.mark.parametrize("dirt", DIRT.values(), ids=DIRT.keys())
 @pytest.mark.parametrize("seed", range(3))
 def test_blocks_give_what_lines_give(
-    dirt: dict[str, Any], seed: int, always: Setting, monkeypatch: pytest.MonkeyPatch
+    envelope: str, dirt: dict[str, Any], seed: int, always: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = rails(seed, 2500, **dirt)
+    data = ENVELOPES[envelope](rails(seed, 2500, **dirt))
     always(random.Random(seed).choice([1 << 14, 1 << 16, 1 << 18]) if not dirt.get("long") else 1 << 17)
     check_same(logs.scan([Bytes(data)]), by_line(data, monkeypatch))
 
@@ -130,14 +193,14 @@ def test_blocks_give_what_lines_give(
 def test_clean_requests_are_really_taken_as_blocks(always: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the comparison above compares nothing."""
     fed = 0
-    feed = fast._Drain.lines
+    feed = fast.Bare._lines
 
     def counted(self: Any, data: bytes) -> None:
         nonlocal fed
         fed += data.count(b"\n") + 1
         feed(self, data)
 
-    monkeypatch.setattr(fast._Drain, "lines", counted)
+    monkeypatch.setattr(fast.Bare, "_lines", counted)
     always()
     result = logs.scan([Bytes(rails(1, 6000))])
     assert fed < 200
@@ -178,7 +241,7 @@ def test_a_line_longer_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     lines[9000] += b"x" * (3 << 20)
     lines[12000] += b"y" * ((1 << 20) + 5)
     data = b"\n".join(lines)
-    assert len(data) > whole._SMALL
+    assert len(data) > drain.SMALL
     check_same(logs.scan([Bytes(data)]), by_line(data, monkeypatch))
 
 
@@ -203,7 +266,7 @@ class Broken(Bytes):
 def test_an_input_that_breaks_gives_all_before(always: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Broken(rails(6, 3000))
     with monkeypatch.context() as patch:
-        patch.setattr(whole, "_SMALL", NEVER)
+        patch.setattr(drain, "SMALL", NEVER)
         wanted = logs.scan([broken])
     always()
     found = logs.scan([broken])
@@ -223,32 +286,6 @@ def test_every_boot_of_a_server_that_splits_a_log_is_seen_beforehand() -> None:
 # ------------------------------------------------------------------------------------------- only what matters is read
 
 
-def cloudwatch(data: bytes, pods: int = 3) -> bytes:
-    """The lines as events of CloudWatch Logs with a record of Fluent Bit in each, one a line, of several pods."""
-    import json
-
-    events = []
-    for number, line in enumerate(data.decode("utf-8", "replace").split("\n")[:-1]):
-        pod = sum(line.encode()[34:36]) % pods
-        names = {
-            "pod_name": f"web-{pod}",
-            "namespace_name": "n",
-            "container_name": "web",
-            "docker_id": f"{pod}" * 64,
-        }
-        at = f"2026-01-02T03:{4 + number // 50_000:02}:{number % 50_000 // 1000:02}.{number % 1000:03}000789Z"
-        record = {"log": line, "stream": "stdout", "time": at, "kubernetes": names}
-        event = {
-            "timestamp": 1_767_323_045_000 + number,
-            "message": json.dumps(record, separators=(",", ":")),
-        }
-        events.append(json.dumps(event, separators=(",", ":")))
-    return "\n".join(events).encode() + b"\n"
-
-
-ENVELOPES: dict[str, Callable[[bytes], bytes]] = {"bare": bytes, "cloudwatch": cloudwatch}
-
-
 @pytest.mark.parametrize("envelope", ENVELOPES)
 @pytest.mark.parametrize(
     "dirt", ["clean", "forged lines", "bad bytes and colours", "requests named elsewhere"]
@@ -265,7 +302,7 @@ def test_open_requests_are_those_of_the_whole_scan(
     assert found.height > 10
 
 
-@pytest.mark.parametrize("envelope", ENVELOPES)
+@pytest.mark.parametrize("envelope", sorted(ENVELOPES.keys() - {"cri in pieces"}))
 @pytest.mark.parametrize("dirt", ["clean", "forged lines", "bad bytes and colours"])
 @pytest.mark.parametrize("seed", range(3))
 def test_lifecycles_are_those_of_the_whole_scan(
@@ -297,7 +334,7 @@ def test_two_processes_find_what_one_finds(
     always(1 << 16)
     monkeypatch.setattr(parts, "_WORTH", 1)
     monkeypatch.setattr(parts, "_PART", 400_000)
-    assert parts.shared_parts(FileInput(path, "app.log"), 0, parts.Form(0, b"", b"", False)) is not None
+    assert parts.shared_parts(FileInput(path, "app.log"), 0, None, opens.Form()) is not None
     check_lifecycles([FileInput(path, "app.log")], wanted)
     found = logs.scan_open([FileInput(path, "0.log")]).requests
     assert found.drop("stream").to_dicts() == whole._unended(wanted).drop("stream").to_dicts()
@@ -305,3 +342,55 @@ def test_two_processes_find_what_one_finds(
 
 def test_window_of_matching_is_more_than_one_block() -> None:
     assert opens._WINDOW > 1
+
+
+# ------------------------------------------------------------------------ only the end of a large log is read in full
+
+
+@pytest.fixture
+def pieces(always: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have even the smallest log planned, with few rows kept."""
+    always(1 << 15)
+    monkeypatch.setattr(plan, "PIECE", 1 << 14)
+    monkeypatch.setattr(plan, "_LEAST", 1 << 15)
+    monkeypatch.setattr(plan, "MOST_ROWS", 150)
+    monkeypatch.setattr(drain, "LEARN", 1 << 15)
+    monkeypatch.setattr(drain, "SMALL", 1 << 15)
+
+
+def read_all(self: Any, _form: Any, reader: Any, end: int) -> Any:
+    """Instead of matching the lines of a span: read each, and take note that what ended there is not wanted."""
+    upto = drain.Upto(reader, end - self._at)
+    self.read(drain.Peeked(b"", upto), envelopes.ReadState())
+    self._at += upto.bytes
+    self._book.settle()
+    for life in self._book.current():
+        life.scanner.tracker.partial = True
+    return reader
+
+
+@pytest.mark.parametrize("envelope", ENVELOPES)
+@pytest.mark.parametrize(
+    "dirt", ["clean", "forged lines", "bad bytes and colours", "requests named elsewhere"]
+)
+@pytest.mark.parametrize("seed", range(2))
+def test_matching_all_but_the_end_changes_nothing(
+    envelope: str, dirt: str, seed: int, pieces: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = ENVELOPES[envelope](rails(seed, 6000, **DIRT[dirt]))
+    found = logs.scan([Bytes(data)])
+    every = by_line(data, monkeypatch)
+    monkeypatch.setattr(drain._Large, "_match", read_all)
+    wanted = logs.scan([Bytes(data)])
+    told = found.requests.select(pl.exclude("note"))
+    assert told.to_dicts() == wanted.requests.select(pl.exclude("note")).to_dicts()
+    assert found.gaps == wanted.gaps
+    assert "left out" in found.gaps[0].detail
+    for one, other in zip(found.streams, wanted.streams, strict=True):
+        assert one.coverage.lines == other.coverage.lines
+        assert one.coverage.opened - one.coverage.closed == other.coverage.opened - other.coverage.closed
+        assert (one.first_at, one.last_at, one.shape) == (other.first_at, other.last_at, other.shape)
+    ended = pl.col("state").is_in(["completed", "errored"])
+    assert 50 < told.filter(ended).height < every.requests.filter(ended).height
+    open_ = every.requests.filter(~ended).select(pl.exclude("note"))
+    assert told.filter(~ended).to_dicts() == open_.to_dicts()

@@ -151,8 +151,8 @@ def read_texts(block: Block, starts: Starts) -> Texts:
 _processing = lru_cache(maxsize=4096)(parse_processing)
 
 
-def columns(block: Block, starts: Starts, ends: Ends, texts: Texts, first_line: int) -> dict[str, Any]:
-    """The clean requests as columns of the request table; ``first_line`` is the number of the block's first line."""
+def columns(block: Block, starts: Starts, ends: Ends, texts: Texts, numbers: Ints) -> dict[str, Any]:
+    """The clean requests as columns of the request table; ``numbers`` are those of the block's lines."""
     clean = block.clean
     parted = [target.partition("?") for target in texts.targets]
     params, sizes = _parameters(block)
@@ -176,7 +176,7 @@ def columns(block: Block, starts: Starts, ends: Ends, texts: Texts, first_line: 
         "db_ms": ends.db,
         "gc_ms": ends.gc,
         "allocations": ends.allocations,
-        "line": clean.started + first_line,
+        "line": numbers[clean.started],
     }
 
 

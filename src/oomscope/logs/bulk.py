@@ -9,6 +9,7 @@ meaning depends on all requests that run) is refused as a whole.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,8 +27,10 @@ from oomscope.logs.request_rows import route, start_row
 from oomscope.logs.rows import RequestRow, intern
 from oomscope.logs.servers import parse_server_line
 from oomscope.logs.shape import split_head
+from oomscope.logs.tally import LATE_US
 from oomscope.logs.tracker import LINGER
 
+NEVER = -(1 << 62)
 _HEX = b"0123456789abcdef-"
 _LIFECYCLE = ("Started ", "Processing by ", "Completed ")
 _OWN_PID = ("[", "*", "S")  # how lines of job runners begin that tell a process themselves
@@ -38,8 +41,7 @@ class _Past:
     """A block whose clean requests may still be asked for. ``endings``: the how manieth to end each was."""
 
     block: Block
-    first_line: int
-    offset_us: int
+    numbers: Ints  # of its lines in the source
     ids: set[str]
     columns: dict[str, Any]
     endings: Ints
@@ -47,25 +49,29 @@ class _Past:
 
 
 class Bulk:
-    """See above. ``rows``: whether completed requests are wanted as rows at all."""
+    """See above."""
 
-    def __init__(self, life: Life, *, rows: bool = True) -> None:
+    def __init__(self, life: Life) -> None:
         self._life = life
         self._scanner = life.scanner
-        self._rows = rows
         self._past: deque[_Past] = deque()
 
-    def take(self, block: Block, data: memoryview, first_line: int) -> bool:
-        """Take a block whose first line has this number. False: nothing was done, feed it line by line."""
+    def take(
+        self, block: Block, data: memoryview, numbers: Ints, ats: Sequence[int | None] | None = None
+    ) -> bool:
+        """Take a block whose lines have these numbers and these times by the envelope's clock, if it has one.
+
+        False: nothing was done, feed it line by line.
+        """
         scanner = self._scanner
         if not fit(self._life) or self._refused(block):
             return False
         starts, ends, texts = self._read(block)
         if not self._zones_agree(block, starts) or not self._threads_suffice(block):
             return False
-        past = self._keep(block, starts, ends, texts, first_line)
-        self._count_lines(block, data)
-        _Feeding(scanner, block, past, texts, self._restore).run()
+        past = self._keep(block, starts, ends, texts, numbers)
+        self._count_lines(block, data, ats)
+        _Feeding(scanner, block, past, texts, self._restore, ats).run()
         self._past.append(past)
         self._commit(scanner.tracker.endings - LINGER)
         return True
@@ -127,17 +133,16 @@ class Bulk:
 
     # ---------------------------------------------------------------------------------------------------- taking it
 
-    def _keep(self, block: Block, starts: Starts, ends: Ends, texts: Texts, first_line: int) -> _Past:
-        offset_us = (self._scanner.clock.offset_s or 0) * 1_000_000
-        block.times -= offset_us
-        found = columns(block, starts, ends, texts, first_line) if self._rows else {}
-        return _Past(block, first_line, offset_us, set(texts.ids), found, np.empty(0, np.int64))
+    def _keep(self, block: Block, starts: Starts, ends: Ends, texts: Texts, numbers: Ints) -> _Past:
+        block.times -= (self._scanner.clock.offset_s or 0) * 1_000_000
+        found = columns(block, starts, ends, texts, numbers)
+        return _Past(block, numbers, set(texts.ids), found, np.empty(0, np.int64))
 
-    def _count_lines(self, block: Block, data: memoryview) -> None:
+    def _count_lines(self, block: Block, data: memoryview, ats: Sequence[int | None] | None) -> None:
         life, tally = self._life, self._scanner.tally
         life.digest.add_block(data, block.starts.size)
         life.bytes += len(data) if block.ascii else len(str(data, "utf-8"))
-        life.last_at = None
+        life.last_at = ats[-1] if ats else None
         taken = block.starts.size - block.left.size
         tally.lines += taken
         tally.recognised += taken
@@ -147,6 +152,10 @@ class Bulk:
             times = np.delete(block.times, block.left)
             tally.saw(int(times.min()))
             tally.saw(int(times.max()))
+            if ats is not None:
+                told = np.delete(np.array([NEVER if at is None else at for at in ats], np.int64), block.left)
+                tally.timed += int((told != NEVER).sum())
+                tally.late += int((told - times > LATE_US)[told != NEVER].sum())
 
     def _restore(self, request_id: str) -> None:
         """Give the tracker a clean request that a later line names, if it could still know it."""
@@ -189,9 +198,7 @@ def fit(life: Life) -> bool:
     scanner = life.scanner
     if not scanner.settled or scanner.reborn or life.digest.lines <= PREFIX_LINES:
         return False
-    shape = scanner.shape
-    known = shape is not None and shape.prefix and shape.tagged and not shape.doubled and shape.id_index == 0
-    return known and scanner.clock.offset_s is not None
+    return scanner.matchable and scanner.clock.offset_s is not None
 
 
 def _unforeseen(block: Block, index: int) -> bool:
@@ -220,7 +227,7 @@ def _row(past: _Past, place: int) -> RequestRow:
     action = parse_processing(_message(block, processing))
     if found is None or done is None or action is None:
         raise ValueError("a clean request reads otherwise than before")
-    row = start_row(int(block.pids[started]), int(block.times[started]), past.first_line + started, found)
+    row = start_row(int(block.pids[started]), int(block.times[started]), int(past.numbers[started]), found)
     row.request_id, row.state = block.request_id(started), "completed"
     row.endpoint, row.format = intern(action[0]), intern(action[1])
     row.processing_at, row.ended_at = int(block.times[processing]), int(block.times[completed])
@@ -240,9 +247,17 @@ def _message(block: Block, index: int) -> str:
 class _Feeding:
     """The lines of one block that are left, fed in order, with everything else counted in where it stands."""
 
-    def __init__(self, scanner: Any, block: Block, past: _Past, texts: Texts, restore: Any) -> None:
+    def __init__(
+        self,
+        scanner: Any,
+        block: Block,
+        past: _Past,
+        texts: Texts,
+        restore: Any,
+        ats: Sequence[int | None] | None,
+    ) -> None:
         self._scanner, self._block, self._past, self._restore = scanner, block, past, restore
-        self._texts = texts
+        self._texts, self._ats = texts, ats
         clean = block.clean
         self._recent = _lifecycle(block)
         self._spoken = np.sort(np.concatenate((self._recent, clean.parameters[clean.parameters >= 0])))
@@ -276,7 +291,7 @@ class _Feeding:
             text = block.line(index)
             self._prepare(index, text, recent[place], seen[place])
             endings = scanner.tracker.endings
-            scanner.feed(text, None, self._past.first_line + index)
+            scanner.feed(text, self._ats[index] if self._ats else None, int(self._past.numbers[index]))
             self._fed_endings += [index] * (scanner.tracker.endings - endings)
             last = index
         self._finish(last)

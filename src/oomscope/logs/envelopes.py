@@ -8,7 +8,7 @@ which stream a line came from; stdout and stderr have no order between each othe
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 class ReadState:
     """What reading an input found out besides its lines."""
 
-    bytes: int = 0
+    unfinished: bool = False  # its last line has no end
     dropped: int = 0  # events too large or not readable
     cut: set[Identity] | None = None  # owners whose last line is unfinished
 
@@ -46,31 +46,38 @@ class ReadState:
         self.cut = {*(self.cut or ()), owner}
 
 
+Numbered = Iterable[tuple[int, str]]  # lines with their numbers
+
+
 def read_entries(reader: Reader, envelope: str, owner: Identity, state: ReadState) -> Iterator[Entry]:
     """The lines of one input in the given envelope (see ``sniff_log``); ``owner`` is what is known from outside."""
     if envelope == "filter_log_events":
         return _events(reader, owner, state)
-    decode = _DECODERS.get(envelope)
-    if decode is None:
-        return _bare(reader, owner, state)
-    return decode(reader, owner, state)
+    return entries_of(_numbered(reader, state), envelope, owner, state)
 
 
-def _bare(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry]:
+def entries_of(lines: Numbered, envelope: str, owner: Identity, state: ReadState) -> Iterator[Entry]:
+    """The same of single lines; an answer of FilterLogEvents must have one event a line."""
+    return _DECODERS.get(envelope, _bare)(lines, owner, state)
+
+
+def _numbered(reader: Reader, state: ReadState) -> Iterator[tuple[int, str]]:
     lines = LineReader(reader)
-    for number, text in enumerate(lines, 1):
+    yield from enumerate(lines, 1)
+    state.unfinished = lines.cut_tail
+
+
+def _bare(lines: Numbered, owner: Identity, state: ReadState) -> Iterator[Entry]:
+    for number, text in lines:
         yield Entry(owner, None, text, number)
-        state.bytes = lines.bytes
-    if lines.cut_tail:
+    if state.unfinished:
         state.mark_cut(owner)
 
 
-def _cri(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry]:
-    lines = LineReader(reader)
+def _cri(lines: Numbered, owner: Identity, state: ReadState) -> Iterator[Entry]:
     joiner = Joiner()
     number = 0
-    for text in lines:
-        number += 1
+    for number, text in lines:
         at, _, rest = text.partition(" ")
         stream, _, rest = rest.partition(" ")
         mark, _, content = rest.partition(" ")
@@ -81,18 +88,15 @@ def _cri(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry]:
         whole = joiner.join((stream,), content, mark[0] == "P", at_ns)
         if whole is not None:
             yield Entry(owner, whole[1], whole[0], number)
-        state.bytes = lines.bytes
     for content, at_ns in joiner.rest():
         state.mark_cut(owner)
         yield Entry(owner, at_ns, content, number)
 
 
-def _kubectl(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry]:
+def _kubectl(lines: Numbered, owner: Identity, _state: ReadState) -> Iterator[Entry]:
     """``kubectl logs`` with ``--timestamps``, ``--prefix`` or both. The prefix stands before the time."""
-    lines = LineReader(reader)
     owners: dict[str, Identity] = {}
-    for number, text in enumerate(lines, 1):
-        state.bytes = lines.bytes
+    for number, text in lines:
         mine = owner
         prefix = _POD_PREFIX.match(text) if text[:5] == "[pod/" else None
         if prefix:
@@ -105,24 +109,21 @@ def _kubectl(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entr
         yield Entry(mine, at_ns, rest if at_ns is not None else line, number)
 
 
-def _docker(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry]:
+def _docker(lines: Numbered, owner: Identity, state: ReadState) -> Iterator[Entry]:
     """docker's json-file."""
-    return _objects(reader, Owners(owner, docker=True), owner, state)
+    return _objects(lines, Owners(owner, docker=True), owner, state)
 
 
-def _json_lines(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry]:
+def _json_lines(lines: Numbered, owner: Identity, state: ReadState) -> Iterator[Entry]:
     """One JSON object a line: Fluent Bit, Fluentd, OTLP, single CloudWatch events; other lines as they are."""
-    return _objects(reader, Owners(owner), owner, state)
+    return _objects(lines, Owners(owner), owner, state)
 
 
-def _objects(reader: Reader, owners: Owners, owner: Identity, state: ReadState) -> Iterator[Entry]:
-    lines = LineReader(reader)
+def _objects(lines: Numbered, owners: Owners, owner: Identity, state: ReadState) -> Iterator[Entry]:
     joiner, order = Joiner(), Reorder()
     number = 0
     last = owner
-    for text in lines:
-        number += 1
-        state.bytes = lines.bytes
+    for number, text in lines:
         record = record_of(as_object(text), owners)
         if record is None:
             record = Record(last, None, None, text, False, None)
@@ -135,17 +136,27 @@ def _events(reader: Reader, owner: Identity, state: ReadState) -> Iterator[Entry
     """Answers of FilterLogEvents or GetLogEvents, one event at a time."""
     first = _first_byte(reader)
     objects = ObjectReader(Peeked(first, reader), _EVENT_DEPTH.get(first.decode("latin-1"), 2))
-    owners, joiner, order = Owners(owner), Joiner(), Reorder()
+    yield from _records(enumerate(objects, 1), Owners(owner), state)
+    state.dropped += objects.dropped
+
+
+def _event_lines(lines: Numbered, owner: Identity, state: ReadState) -> Iterator[Entry]:
+    """The same where every line is one event."""
+    objects = ((number, as_object(text.strip().rstrip(","))) for number, text in lines)
+    return _records(((number, found) for number, found in objects if found), Owners(owner), state)
+
+
+def _records(
+    objects: Iterable[tuple[int, dict[str, Any]]], owners: Owners, state: ReadState
+) -> Iterator[Entry]:
+    joiner, order = Joiner(), Reorder()
     number = 0
-    for found in objects:
-        state.bytes = objects.bytes
+    for number, found in objects:
         record = record_of(found, owners)
         if record is None:
             state.dropped += "message" in found
             continue
-        number += 1
         yield from _in_order(order, joiner, record, number)
-    state.dropped += objects.dropped
     yield from _rest(order, joiner, state, number)
 
 
@@ -222,11 +233,12 @@ class Joiner:
             yield from self.take(key)
 
 
-_DECODERS: dict[str, Callable[[Reader, Identity, ReadState], Iterator[Entry]]] = {
+_DECODERS: dict[str, Callable[[Numbered, Identity, ReadState], Iterator[Entry]]] = {
     "cri": _cri,
     "kubectl_ts": _kubectl,
     "kubectl_prefix": _kubectl,
     "docker": _docker,
     "fluentbit": _json_lines,
     "jsonl": _json_lines,
+    "filter_log_events": _event_lines,
 }

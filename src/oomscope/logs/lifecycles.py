@@ -15,13 +15,14 @@ import polars as pl
 
 from oomscope.logs.block_rows import read_completed
 from oomscope.logs.bytescan import Ints, View
+from oomscope.logs.heads import MESSAGE
 from oomscope.logs.opens import Matcher
 from oomscope.logs.rails_text import parse_completed, parse_processing
 
 if TYPE_CHECKING:
-    from oomscope.logs.opens import Left
+    from oomscope.logs.opens import Form, Left
 
-_MESSAGE = 39
+_NAME = b"O -- : ["
 _PARAMETERS = len("  Parameters: ")
 SCHEMA: dict[str, Any] = {
     "endpoint": pl.String,
@@ -41,10 +42,10 @@ class Lifecycles(Matcher):
     ``end`` is what follows the application's line inside JSON text, with escaped quotes when that is JSON in JSON.
     """
 
-    def __init__(self, offset: int = 0, lead: bytes = b"", *, end: bytes = b"") -> None:
-        super().__init__(offset, lead)
-        self._depth = 0 if not end else 2 if end.startswith(b"\\") else 1
-        self._end = end  # what follows the application's line in every line
+    def __init__(self, form: Form) -> None:
+        super().__init__(form)
+        self._end = form.end
+        self._depth = 0 if not self._end else 2 if b'\\"' in self._end else 1
         self._parts: list[dict[str, Any]] = []
         self._buffer = bytearray()
 
@@ -75,12 +76,12 @@ class Lifecycles(Matcher):
 
     def _whole_here(self, view: View, ends: Ints, tags: Ints, whole: Ints) -> None:
         """Read them, those that are not as expected line by line."""
-        done = read_completed(view, tags[whole[3]] + _MESSAGE, self._text_ends(ends, tags, whole[3]))
+        done = read_completed(view, tags[whole[3]] + MESSAGE, self._text_ends(ends, tags, whole[3]))
         good = done.good
         if not good.all():
             self._slow(self._lines(ends, tags, whole[:, ~good]))
             whole = whole[:, good]
-            done = read_completed(view, tags[whole[3]] + _MESSAGE, self._text_ends(ends, tags, whole[3]))
+            done = read_completed(view, tags[whole[3]] + MESSAGE, self._text_ends(ends, tags, whole[3]))
         self._parts.append({
             "endpoint": self._endpoints(ends, tags, whole[1]),
             "status": done.status,
@@ -102,22 +103,15 @@ class Lifecycles(Matcher):
         return np.array([at if at >= 0 else stop for at, stop in zip(found, stops, strict=True)], np.int64)
 
     def _endpoints(self, ends: Ints, tags: Ints, lines: Ints) -> list[str | None]:
-        there = np.flatnonzero(lines >= 0)
-        starts = (tags[lines[there]] + _MESSAGE).tolist()
+        starts = (tags[lines] + MESSAGE).tolist()
         view = memoryview(self._buffer)
-        stops = self._text_ends(ends, tags, lines[there]).tolist()
-        found = [_endpoint(bytes(view[start:stop])) for start, stop in zip(starts, stops, strict=True)]
-        if there.size == lines.size:
-            return found
-        every: list[str | None] = [None] * lines.size
-        for place, endpoint in zip(there.tolist(), found, strict=True):
-            every[place] = endpoint
-        return every
+        stops = self._text_ends(ends, tags, lines).tolist()
+        return [_endpoint(bytes(view[start:stop])) for start, stop in zip(starts, stops, strict=True)]
 
     def _sizes(self, ends: Ints, tags: Ints, lines: Ints) -> Ints:
         there = lines >= 0
         sizes = np.full(lines.size, -1, np.int64)
-        starts = tags[lines[there]] + _MESSAGE + _PARAMETERS
+        starts = tags[lines[there]] + MESSAGE + _PARAMETERS
         stops = self._text_ends(ends, tags, lines[there])
         found = stops - starts
         if self._end or not self._buffer.isascii():
@@ -140,7 +134,7 @@ class Lifecycles(Matcher):
         stops = [self._text_ends(ends, tags, np.maximum(row, 0)) for row in whole]
         return [
             [
-                self.plain(bytes(view[int(tags[line]) + _MESSAGE : int(stop)])) if line >= 0 else None
+                self.plain(bytes(view[int(tags[line]) + MESSAGE : int(stop)])) if line >= 0 else None
                 for line, stop in zip(request, stopped, strict=True)
             ]
             for request, stopped in zip(whole.T.tolist(), np.stack(stops).T.tolist(), strict=True)
@@ -156,7 +150,8 @@ class Lifecycles(Matcher):
         self._slow(requests)
 
     def _message(self, line: bytes) -> str:
-        start = line.find(b": [", self._offset) + 2 + _MESSAGE
+        first = min(lead.offset for lead in self._leads)
+        start = line.find(_NAME, first) + len(_NAME) - 1 + MESSAGE
         stop = line.find(self._end, start) if self._end else len(line)
         return self.plain(line[start : stop if stop >= 0 else len(line)])
 

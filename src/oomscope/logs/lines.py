@@ -53,6 +53,10 @@ class Peeked:
             raise self._error
         return self._read(size)
 
+    def give_back(self, data: bytes) -> None:
+        """Bytes that were read too much."""
+        self._head = data + self._head
+
     def readinto(self, view: memoryview) -> int:
         """Like ``read``, into a buffer; how many bytes, 0 at the end."""
         into = getattr(self._rest, "readinto1", None)
@@ -73,6 +77,32 @@ class Peeked:
         except BROKEN as error:
             self._error = error
         return found
+
+
+class Upto:
+    """The next bytes of a reader, up to the end of the line that the last of them is in."""
+
+    def __init__(self, reader: Peeked, size: int) -> None:
+        self._reader, self._left = reader, size
+        self._open = True
+        self.bytes = 0
+
+    def read(self, size: int, /) -> bytes:
+        """See ``Reader``."""
+        if self._left > 0:
+            found = self._reader.read(min(size, self._left))
+            self._left -= len(found)
+            self.bytes += len(found)
+            self._open = bool(found) and (self._left > 0 or found[-1:] != b"\n")
+            return found
+        if not self._open:
+            return b""
+        found = self._reader.read(size)
+        line, end, rest = found.partition(b"\n")
+        self._open = bool(found) and not end
+        self._reader.give_back(rest)
+        self.bytes += len(line + end)
+        return line + end
 
 
 class LineReader:

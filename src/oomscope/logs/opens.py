@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from oomscope.logs.heads import (
     Lead,
     read_heads,
 )
+from oomscope.logs.leads import MOST, leads_in
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,8 +37,28 @@ BLOCK = 1 << 20
 _WINDOW = 8  # blocks that wait for the rest of their requests
 _NUMBER = np.uint64(0xFFFF)
 _LONGEST = 4000
+_LOOKED_AT = 64  # lines of a block that may tell of another place where the application's line begins
+_PID_END = len("12345678]  INFO -- : ")
+_BEFORE_PID = len("I, [2026-11-23T08:23:04.484498 #")
 _REDIRECTED = word(b"Redirect")
 Left = tuple[int, bytes]  # number of the line and its bytes
+
+
+@dataclass
+class Counts:
+    """What was seen of lines that are not left. ``heads``: the last of each process, by the text of its pid."""
+
+    lines: int = 0
+    size: int = 0  # bytes
+    whole: int = 0
+    heads: dict[bytes, bytes] = field(default_factory=dict)
+
+    def add(self, other: Counts) -> None:
+        """Count what came later, too."""
+        self.lines += other.lines
+        self.size += other.size
+        self.whole += other.whole
+        self.heads |= other.heads
 
 
 @dataclass(slots=True)
@@ -51,17 +72,27 @@ class _Waiting:
     lines: dict[int, bytes]
 
 
+class Form(NamedTuple):
+    """How to read a log: where the application's line begins and what follows it, and whether lifecycles are wanted."""
+
+    envelope: str = "bare"
+    leads: tuple[Lead, ...] = (Lead(0, b""),)
+    end: bytes = b""
+    lifecycles: bool = False
+
+
 class Matcher:
     """Takes blocks of whole lines, gives what is left of them, in order, some blocks later.
 
-    ``offset`` is where the application's own line begins in every line (behind what an envelope puts in front).
+    ``counts`` grows with what is not left.
     """
 
-    def __init__(self, offset: int = 0, lead: bytes = b"") -> None:
-        self._offset = offset
-        self._leads = (Lead(offset, lead[-8:]),)
-        self._waiting: deque[_Waiting] = deque()
+    def __init__(self, form: Form) -> None:
+        self.form = form
+        self.counts = Counts()
         self.lines = 0
+        self._leads = form.leads
+        self._waiting: deque[_Waiting] = deque()
 
     def take(self, buffer: bytearray, size: int) -> Iterator[Left]:
         """One block; ``PAD`` bytes follow its ``size`` bytes."""
@@ -101,7 +132,32 @@ class Matcher:
         first, self.lines = self.lines, self.lines + starts.size
         places = zip(left.tolist(), starts[left].tolist(), ends[left].tolist(), strict=True)
         lines = {first + place: bytes(buffer[start:end]) for place, start, end in places}
+        self._count(starts.size - left.size, size - sum(map(len, lines.values())) - left.size, whole)
+        self._note_processes(view, heads.tags[keyed[whole[3]]])
+        if self.form.envelope != "bare" and len(self._leads) < MOST:
+            odd = left[heads.tags[left] < 0][:_LOOKED_AT].tolist()
+            self._leads = leads_in((lines[first + place] for place in odd), self.form.envelope, self._leads)
         return _Waiting(first, numbers + first, keys, kinds, lines)
+
+    def _count(self, lines: int, size: int, whole: Ints) -> None:
+        counts = self.counts
+        counts.lines += lines
+        counts.size += size
+        counts.whole += whole.shape[1]
+
+    def _note_processes(self, view: View, tags: Ints) -> None:
+        """Keep the last of these lines of each process."""
+        words = view.words[tags - _PID_END]
+        pids = np.zeros(tags.size, np.uint64)
+        for digits in range(1, 8):
+            here = (words >> np.uint64(8 * (7 - digits)) & np.uint64(0xFF)) == ord("#")
+            pids |= np.where(here, words >> np.uint64(8 * (8 - digits)), 0)
+        values, places = np.unique(pids[::-1], return_index=True)
+        for pid, place in zip(values.tolist(), places.tolist(), strict=True):
+            tag = int(tags[tags.size - 1 - place])
+            width = (pid.bit_length() + 7) // 8
+            start = tag - _PID_END + 8 - width - _BEFORE_PID
+            self.counts.heads[pid.to_bytes(8, "little").rstrip(b"\0")] = bytes(view.bytes[start:tag])
 
     def _match(self) -> None:
         """Drop requests that are whole now, over the border of blocks."""
@@ -111,14 +167,16 @@ class Matcher:
         if not whole.size:
             return
         self._whole_across(whole)
+        self._count(0, 0, whole)
         matched = np.zeros(keys.size, np.bool_)
         matched[whole[whole >= 0]] = True
         at = 0
         for one in window:
             mine = matched[at : at + one.keys.size]
             at += one.keys.size
-            for number in one.numbers[mine].tolist():
-                del one.lines[number]
+            gone = [one.lines.pop(number) for number in one.numbers[mine].tolist()]
+            self.counts.lines += len(gone)
+            self.counts.size += sum(map(len, gone)) + len(gone)
             one.numbers, one.keys, one.kinds = one.numbers[~mine], one.keys[~mine], one.kinds[~mine]
 
     def _whole_here(self, view: View, ends: Ints, tags: Ints, whole: Ints) -> None:
@@ -137,29 +195,26 @@ class Matcher:
 def _whole(keys: Words, kinds: Kinds) -> Ints:
     """Requests that are whole: places of their Started, Processing, Parameters and Completed lines, one row each.
 
-    Processing and Parameters may be missing (-1); nothing else may have the same id.
+    Parameters may be missing (-1); nothing else may have the same id.
     """
-    if not 2 <= keys.size <= _NUMBER:
+    if not 3 <= keys.size <= _NUMBER:
         return np.empty((4, 0), np.int64)
     order = np.sort((keys & ~_NUMBER) | np.arange(keys.size, dtype=np.uint64))
     places = (order & _NUMBER).view(np.int64)
     key = order >> np.uint64(16)
-    first = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
-    size = np.diff(first, append=key.size)
+    border = np.ones(key.size + 1, np.bool_)
+    np.not_equal(key[1:], key[:-1], out=border[1:-1])
+    first = np.flatnonzero(border)
+    first, size = first[:-1], np.diff(first)
     kind = np.concatenate((kinds[places], np.zeros(3, np.uint8)))
-    begins = kind[first] == STARTED
-    short = begins & (size == 2) & (kind[first + 1] == COMPLETED)
-    begins &= kind[first + 1] == PROCESSING
-    usual = begins & (size == 3) & (kind[first + 2] == COMPLETED)
-    full = begins & (size == 4) & (kind[first + 2] == PARAMETERS) & (kind[first + 3] == COMPLETED)
-    good = short | usual | full
-    first, usual, full = first[good], usual[good], full[good]
-    last = first + 1 + usual + 2 * full
-    rows = np.stack((
-        places[first], np.where(usual | full, places[first + 1], -1),
-        np.where(full, places[np.minimum(first + 2, places.size - 1)], -1), places[last],
-    ))  # fmt: skip
-    same = np.ones(first.size, np.bool_)  # the sort saw most of the hash only
-    for row in rows[1:]:
-        same &= (row < 0) | (keys[row] == keys[rows[0]])
-    return rows[:, same]
+    begins = (kind[first] == STARTED) & (kind[first + 1] == PROCESSING)
+    third = kind[first + 2]
+    usual = begins & (size == 3) & (third == COMPLETED)
+    full = begins & (size == 4) & (third == PARAMETERS) & (kind[first + 3] == COMPLETED)
+    good = usual | full
+    first, full = first[good], full[good]
+    third = places[first + 2]
+    rows = np.stack((places[first], places[first + 1], np.where(full, third, -1), places[first + 2 + full]))
+    same = keys[rows[0]] == keys[rows[1]]  # the sort saw most of the hash only
+    same &= (keys[rows[0]] == keys[rows[3]]) & (~full | (keys[rows[0]] == keys[third]))
+    return rows if same.all() else rows[:, same]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FLUSH_ROWS = 8192
 MOST_ROWS = 40_000  # of one stream; a log of any size must not take more memory than that
+MOST_IN_ALL = 80_000  # of all streams together
 ENDED = ("completed", "errored", "failed", "superseded", "enqueued")
 STREAM_COLUMNS = ("stream", "pod", "container_id")
 
@@ -157,15 +158,28 @@ class Rows:
         self.shrink(MOST_ROWS)
 
     def shrink(self, most: int) -> None:
-        """Keep about so many rows: the oldest that ended are given up, those that did not end stay."""
+        """Keep about so many rows: the oldest are given up, but for those that did not end."""
         import polars as pl
 
+        open_ = pl.col("state") == "open"
+        if "status" not in self._schema:
+            open_ = ~pl.col("state").is_in(ENDED)
         while self.kept > most and self._packed:
             frame = self._packed.popleft()
-            rest = frame.filter(~pl.col("state").is_in(ENDED))
+            rest = frame.filter(open_)
             self.kept -= frame.height
             self.given_up += frame.height - rest.height
             self._unended.append(rest)
+        while len(self._unended) > 1 and sum(frame.height for frame in self._unended) > MOST_ROWS:
+            self.given_up += self._unended.pop(0).height
+
+    def forget(self) -> None:
+        """Give up all rows that ended, so that those kept from now on are of one piece of the log."""
+        if self._waiting:
+            self._pack_columns()
+        if self._pending:
+            self._pack()
+        self.shrink(0)
 
     def _pack(self) -> None:
         import polars as pl

@@ -102,6 +102,21 @@ class LineScanner:
     def _settle(self, shape: Shape | None) -> None:
         self.shape = self.requests.shape = shape
 
+    def count_in(self, *, lines: int, whole: int) -> None:
+        """So many lines were not given to this scanner: those of requests that are over, and such as say nothing."""
+        tally, tracker = self.tally, self.tracker
+        tally.lines += lines
+        tally.recognised += lines
+        tally.dated += lines
+        tally.completions += whole
+        tracker.count_in(whole)
+
+    @property
+    def matchable(self) -> bool:
+        """Whether lines of this log can be told apart by their form: logger prefix, request id as the first tag."""
+        shape = self.shape
+        return shape is None or (shape.prefix and shape.tagged and not shape.doubled and shape.id_index == 0)
+
     @property
     def settled(self) -> bool:
         """Whether the shape of the stream is known."""

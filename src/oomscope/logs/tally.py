@@ -10,7 +10,7 @@ from oomscope.logs.clock import second_epoch, zone_seconds
 from oomscope.logs.rails_text import parse_started
 from oomscope.logs.shape import Head, is_lifecycle, split_head
 
-_LATE_US = 1_500_000  # a line that reached the runtime this long after it was written was buffered
+LATE_US = 1_500_000  # a line that reached the runtime this long after it was written was buffered
 _ZONE_STEP_S = 900
 
 
@@ -77,15 +77,21 @@ class LineClock:
             offset = self._tz.utcoffset(datetime.fromisoformat(second))
             self.offset_s = int(offset.total_seconds()) if offset is not None else None
 
+    def own(self, head: Head) -> int | None:
+        """The time in the prefix of a line."""
+        seconds = second_epoch(head.second) if head.second is not None else None
+        if seconds is None or self.offset_s is None:
+            return None
+        return (seconds - self.offset_s) * 1_000_000 + head.micros
+
     def when(self, head: Head, at: int | None) -> int | None:
         """The best time known for a line with this head and this envelope time."""
         if head.second is not None:
-            seconds = second_epoch(head.second)
-            if seconds is not None and self.offset_s is not None:
-                own = (seconds - self.offset_s) * 1_000_000 + head.micros
+            own = self.own(head)
+            if own is not None:
                 if at is not None:
                     self._tally.timed += 1
-                    self._tally.late += at - own > _LATE_US
+                    self._tally.late += at - own > LATE_US
                 self.now, self.dated = own, True
                 self._tally.dated += 1
                 self._tally.saw(own)

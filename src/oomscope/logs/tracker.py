@@ -47,6 +47,8 @@ class Tracker:
         self.whole = 0  # requests told in one line
         self.starts = 0
         self.ambiguous = 0
+        self.partial = False  # requests were counted in of which nothing else is known
+        self._forgotten = 0
         self.replacements = 0  # processes of the stream that were replaced by others
         self._live: dict[Hashable, list[RequestRow]] = {}
         self._last: dict[Hashable, RequestRow] = {}
@@ -79,6 +81,19 @@ class Tracker:
         self.endings += endings
         self._drop_waiting()
         self._retire()
+
+    def count_in(self, whole: int) -> None:
+        """So many requests began, reached a controller and ended, of which nothing else is kept."""
+        self.partial = True
+        self.opened += whole
+        self.closed += whole
+        self.rows.given_up += whole
+        self.skip(whole, whole)
+
+    def forget(self) -> None:
+        """Rows of requests that ended before this place are not wanted: of most of them nothing is known."""
+        self._forgotten = self.endings
+        self.rows.forget()
 
     def _enter(self, key: Hashable, row: RequestRow) -> None:
         bucket = self._live.setdefault(key, [])
@@ -200,13 +215,16 @@ class Tracker:
     def _retire(self, linger: int = LINGER) -> None:
         """The longest finished requests are given up waiting for late lines, unless opened again meanwhile."""
         while self._done and self._done[0][0] <= self.endings - linger:
-            _, key, row = self._done.popleft()
+            ending, key, row = self._done.popleft()
             row.endings -= 1
             if row.endings or row.state not in _ENDED:
                 continue
             if self._last.get(key) is row:
                 del self._last[key]
-            self.rows.add(row)
+            if ending <= self._forgotten:
+                self.rows.given_up += 1
+            else:
+                self.rows.add(row)
 
     def _give_up(self, key: Hashable, row: RequestRow) -> None:
         self._leave(key, row)
@@ -373,8 +391,10 @@ class Tracker:
 
     def _explain_rack_level(self, row: RequestRow) -> None:
         if row.state == "rack_level":
-            known = (row.method, route(row.path or "")) in self._routes
-            row.add_note(NOTE_BEFORE_CONTROLLER if known else NOTE_MIDDLEWARE)
+            if (row.method, route(row.path or "")) in self._routes:
+                row.add_note(NOTE_BEFORE_CONTROLLER)
+            elif not self.partial:
+                row.add_note(NOTE_MIDDLEWARE)
 
 
 def _by_id(key: Hashable) -> bool:

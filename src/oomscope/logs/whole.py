@@ -5,35 +5,26 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
-from io import BytesIO
 
 import polars as pl
 
 from oomscope.facts import JOB_SCHEMA, REQUEST_SCHEMA, Coverage, Gap, LogStream, ProcessLife, empty
 from oomscope.logs.clock import from_us
-from oomscope.logs.envelopes import ReadState, read_entries
+from oomscope.logs.drain import drain
+from oomscope.logs.envelopes import Entry, ReadState, read_entries
 from oomscope.logs.fitness import judge
 from oomscope.logs.folding import compatible, filled, fold
 from oomscope.logs.interface import Identity, LogInput, LogScan
 from oomscope.logs.life import Digest, Life
 from oomscope.logs.lines import Peeked, Reader
 from oomscope.logs.params import to_json
-from oomscope.logs.rows import stream_table
+from oomscope.logs.rows import MOST_IN_ALL, stream_table
 from oomscope.logs.sniff import HEAD_BYTES, sniff
 from oomscope.logs.tracker import NOTE_BEFORE_CONTROLLER, NOTE_MIDDLEWARE
 
 _MAX_LIVES = 2000
 _BROKEN = (OSError, EOFError, zlib.error)
 _LEAST_COPY = 200
-_BLOCKS = ("bare",)  # envelopes whose large logs are read in blocks
-_MATCHED = (
-    "bare",
-    "fluentbit",
-    "jsonl",
-)  # and those in which not every line must be read when not all is wanted
-_MOST_ROWS = 80_000  # of all streams together
-_LEARN = 1 << 18  # read line by line even so, to know what the log looks like
-_SMALL = 2 << 20  # below this, reading line by line is no slower
 _OF_ONE_CONTAINER = ("bare", "cri", "docker", "kubectl_ts")
 _RANKS = {
     "filter_log_events": 0,
@@ -100,7 +91,8 @@ class Book:
 
         Hashing lines costs a tenth of reading them. Logs too short to be told apart by their lines are not looked at.
         """
-        known = {life.digest.prefix: life for life in (*self.finished, *self._ended.values())}
+        lives = (*self.finished, *self._ended.values())
+        known = {life.digest.prefix: life for life in lives if not life.scanner.tracker.partial}
         known.pop(None, None)
         if not known or envelope not in _OF_ONE_CONTAINER:
             return False
@@ -143,6 +135,39 @@ class Book:
             self._dropped += 1
         return life
 
+    def current(self) -> list[Life]:
+        """The lives of the current input."""
+        return list(self._lives.values())
+
+    def forget(self) -> None:
+        """What ended so far in the current input is not wanted as rows, since only some of it is known."""
+        for life in self.current():
+            if life.scanner.tracker.partial:
+                life.scanner.tracker.forget()
+
+    def settle(self) -> None:
+        """The lines that follow are given one by one."""
+        for life in self.current():
+            if life.bulk is not None:
+                life.bulk.dissolve()
+
+    def drain(self, entries: Iterable[Entry], source: str, envelope: str) -> int:
+        """Give lines one by one to the lives they belong to; the highest number."""
+        owner: Identity | None = None
+        life: Life | None = None
+        highest = 0
+        for entry_owner, at_ns, text, number in entries:
+            highest = max(highest, number)
+            at = None if at_ns is None else at_ns // 1000
+            if life is None or entry_owner is not owner:
+                owner, life = entry_owner, self.life(entry_owner, source, envelope, at)
+                if life is None:
+                    continue
+            life.feed(text, at, number)
+            if life.scanner.reborn:
+                life = self.succeed(entry_owner, life)
+        return highest
+
     def succeed(self, owner: Identity, life: Life) -> Life:
         """The container of this owner was started again inside the same input."""
         while life.scanner.reborn:
@@ -175,9 +200,9 @@ class Book:
     def _shrink(self) -> None:
         """Share the room for rows among all streams met so far."""
         tables = [life.scanner.tracker.rows for life in (*self.finished, *self._ended.values())]
-        if sum(table.kept for table in tables) > _MOST_ROWS:
+        if sum(table.kept for table in tables) > MOST_IN_ALL:
             for table in tables:
-                table.shrink(_MOST_ROWS // len(tables))
+                table.shrink(MOST_IN_ALL // len(tables))
 
     def _finish(self, life: Life) -> None:
         cut, life.cut_tail = life.cut_tail, False
@@ -198,38 +223,6 @@ class Book:
             self._finish(life)
         self._ended.clear()
         return [life for life in self.finished if life.scanner.tally.lines]
-
-
-def drain(reader: Peeked, envelope: str, source: LogInput, state: ReadState, book: Book) -> None:
-    """All lines of one input to the lives they belong to; a large log without envelope in whole blocks."""
-    large = _MATCHED if book.matching else _BLOCKS
-    head = reader.take(_SMALL) if envelope in large else b""
-    cut = head.rfind(b"\n", 0, _LEARN) + 1
-    if len(head) < _SMALL or not cut:
-        _drain_lines(Peeked(head, reader), envelope, source, state, book)
-    elif book.matching:
-        from oomscope.logs.matched import drain_matched
-
-        _drain_lines(BytesIO(head[:cut]), envelope, source, state, book)
-        drain_matched(head[:cut], Peeked(head[cut:], reader), envelope, source, state, book)
-    else:
-        from oomscope.logs.fast import drain_bare
-
-        drain_bare(head, reader, source, state, book)
-
-
-def _drain_lines(reader: Reader, envelope: str, source: LogInput, state: ReadState, book: Book) -> None:
-    owner: Identity | None = None
-    life: Life | None = None
-    for entry_owner, at_ns, text, number in read_entries(reader, envelope, source.identity, state):
-        at = None if at_ns is None else at_ns // 1000
-        if life is None or entry_owner is not owner:
-            owner, life = entry_owner, book.life(entry_owner, source.label, envelope, at)
-            if life is None:
-                continue
-        life.feed(text, at, number)
-        if life.scanner.reborn:
-            life = book.succeed(entry_owner, life)
 
 
 def _peek(reader: Reader) -> tuple[bytes, Peeked]:
@@ -268,7 +261,7 @@ def scan_inputs(
         streams.append(_stream(life, name))
         processes.extend(life.scanner.lives.facts(name))
         gaps.extend(_undated(life))
-        gaps.extend(_given_up(life))
+        gaps.extend(() if book.matching else _given_up(life))
         requests.append(stream_table(life.scanner.tracker.rows.frame(), REQUEST_SCHEMA, name, life.identity))
         jobs.append(stream_table(life.scanner.jobs.rows.frame(), JOB_SCHEMA, name, life.identity))
     table = _joined(requests, REQUEST_SCHEMA)
