@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from typing import Any
 
 from oomscope.logs.rails_text import Started
@@ -42,3 +43,13 @@ def merge(live: RequestRow, told: RequestRow) -> None:
         value: Any = getattr(told, name)
         if value is not None and getattr(live, name) is None:
             setattr(live, name, value)
+
+
+def by_id(key: Hashable) -> bool:
+    """Request ids are texts; the process as a key (untagged logs) is a tuple."""
+    return isinstance(key, str)
+
+
+def since(then: int | None, now: int | None) -> int:
+    """Microseconds between two times, 0 when one is unknown."""
+    return 0 if then is None or now is None else now - then

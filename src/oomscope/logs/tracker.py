@@ -12,7 +12,7 @@ from collections.abc import Hashable
 
 from oomscope.facts import REQUEST_SCHEMA
 from oomscope.logs.rails_text import Completed
-from oomscope.logs.request_rows import age_error, merge, route
+from oomscope.logs.request_rows import age_error, by_id, merge, route, since
 from oomscope.logs.rows import RequestRow, Rows, intern
 from oomscope.logs.sketch import Sketch
 
@@ -27,9 +27,8 @@ LINGER = 2048  # finished requests kept for late lines
 _MAX_ROUTES = 20_000
 _MAX_WAITING = 20_000  # requests without a controller that are kept waiting for one
 _MAX_BUCKET = 256  # live requests of one key
-_FRESH_US = (
-    250_000  # untagged logs: Processing follows its Started, an exception block its Completed, within this
-)
+# Untagged logs: Processing follows its Started, an exception block its Completed, within this.
+_FRESH_US = 250_000
 _LONGEST_MS = 86_400_000.0
 _ENDED = ("completed", "errored")
 
@@ -92,7 +91,7 @@ class Tracker:
 
     def forget(self) -> None:
         """Rows of requests that ended before this place are not wanted: of most of them nothing is known."""
-        self._forgotten = self.endings
+        self._forgotten, self.sketch = self.endings, Sketch()
         self.rows.forget()
 
     def _enter(self, key: Hashable, row: RequestRow) -> None:
@@ -257,12 +256,12 @@ class Tracker:
 
     def errored(self, key: Hashable, at: int | None, exception: str) -> None:
         """An exception block: names what a completed request died of, ends one that has no Completed."""
-        last, by_id = self._last.get(key), _by_id(key)
+        last, named = self._last.get(key), by_id(key)
         fits = last is not None and last.exception is None and (last.status or 0) >= 400
-        live = [row for row in self._live.get(key, ()) if row.state == "rack_level" or by_id]
-        if last is not None and fits and (not live or (not by_id and _since(last.ended_at, at) <= _FRESH_US)):
+        live = [row for row in self._live.get(key, ()) if row.state == "rack_level" or named]
+        if last is not None and fits and (not live or (not named and since(last.ended_at, at) <= _FRESH_US)):
             last.exception = exception
-        elif live and (by_id or _since(live[-1].started_at, at) <= _FRESH_US):
+        elif live and (named or since(live[-1].started_at, at) <= _FRESH_US):
             live[-1].exception = exception
             self._end(key, live[-1], "errored", at)
 
@@ -347,9 +346,9 @@ class Tracker:
 
     def _for_processing(self, key: Hashable, at: int | None) -> RequestRow | None:
         waiting = [row for row in self._live.get(key, ()) if row.state == "rack_level"]
-        if _by_id(key):
+        if by_id(key):
             return waiting[-1] if waiting else self.newest(key) or self._last.get(key)
-        fresh = [row for row in waiting if _since(row.started_at, at) <= _FRESH_US]
+        fresh = [row for row in waiting if since(row.started_at, at) <= _FRESH_US]
         if len(fresh) > 1:
             self.ambiguous += 1
         return fresh[0] if fresh else None
@@ -370,7 +369,7 @@ class Tracker:
     def _for_redirect(self, key: Hashable, at: int | None) -> RequestRow | None:
         """The router answers a redirect with Completed, but without a controller."""
         row = self.newest(key)
-        if row is None or (not _by_id(key) and _since(row.started_at, at) > _FRESH_US):
+        if row is None or (not by_id(key) and since(row.started_at, at) > _FRESH_US):
             return None
         return row
 
@@ -395,12 +394,3 @@ class Tracker:
                 row.add_note(NOTE_BEFORE_CONTROLLER)
             elif not self.partial:
                 row.add_note(NOTE_MIDDLEWARE)
-
-
-def _by_id(key: Hashable) -> bool:
-    """Request ids are texts; the process as a key (untagged logs) is a tuple."""
-    return isinstance(key, str)
-
-
-def _since(then: int | None, now: int | None) -> int:
-    return 0 if then is None or now is None else now - then
