@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
@@ -135,6 +136,11 @@ def cloudwatch(data: bytes, pods: int = 3) -> bytes:
     return "\n".join(events).encode() + b"\n"
 
 
+def plain(data: bytes) -> bytes:
+    """The lines without the logger's prefix, as Rails writes them since version 7.1."""
+    return re.sub(rb"(?m)^[IFW], \[[^\]\n]*\] +[A-Z]+ -- : ", b"", data)
+
+
 def cri(data: bytes, split: int = 1 << 40) -> bytes:
     """The lines as containerd writes them, every so many in two pieces."""
     found = []
@@ -158,6 +164,8 @@ def answer(data: bytes) -> bytes:
 
 ENVELOPES: dict[str, Callable[[bytes], bytes]] = {
     "bare": bytes, "cri": cri, "cri in pieces": lambda data: cri(data, 97), "cloudwatch": cloudwatch, "answer": answer,
+    "cri without prefix": lambda data: cri(plain(data)),
+    "cloudwatch without prefix": lambda data: cloudwatch(plain(data), 1),
 }  # fmt: skip
 
 

@@ -198,7 +198,8 @@ def fit(life: Life) -> bool:
     scanner = life.scanner
     if not scanner.settled or scanner.reborn or life.digest.lines <= PREFIX_LINES:
         return False
-    return scanner.matchable and scanner.clock.offset_s is not None
+    shape = scanner.shape
+    return shape is not None and shape.prefix and shape.matchable and scanner.clock.offset_s is not None
 
 
 def _unforeseen(block: Block, index: int) -> bool:

@@ -88,11 +88,13 @@ class _Large:
         from oomscope.logs.opens import Form
 
         scanners = [life.scanner for life in self._book.current()]
-        if not any(scanner.settled for scanner in scanners) or not all(one.matchable for one in scanners):
+        shapes = {scanner.shape for scanner in scanners if scanner.shape is not None}
+        prefixes = {shape.prefix for shape in shapes}
+        if not all(shape.matchable for shape in shapes) or len(prefixes) != 1:
             return None
         wanted = self._book.sink is not None
         end = end_of_text(head, self._envelope) if wanted else b""
-        return Form(self._envelope, leads_of_head(head, self._envelope), end, wanted)
+        return Form(self._envelope, leads_of_head(head, self._envelope), end, wanted, prefixes.pop())
 
     def _span(self, form: Form, span: Span, reader: Peeked) -> Peeked:
         """One piece; gives the reader of what follows."""

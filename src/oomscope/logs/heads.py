@@ -18,11 +18,11 @@ ODD, QUIET, STARTED, PROCESSING, PARAMETERS, COMPLETED, ENQUEUED = range(7)
 Kinds = npt.NDArray[np.uint8]
 
 MESSAGE = 39  # behind "[", the id, "] "
-SHORTEST = 100  # of a line whose head can be read without looking behind it
+_SHORTEST = {True: 100, False: 50}  # of a line, with prefix or without, whose head is wholly inside it
 _PREFIX = 32  # up to the pid: ``I, [2026-11-23T08:23:04.484498 #``
 _NAME = len("]  INFO -- : ")
 _BEFORE = 7  # bytes copied in front of the tag
-_HEAD, _TAG = 40, 56  # bytes copied of the prefix and around the tag
+_HEAD, _TAG, _BARE_TAG = 40, 56, 48  # bytes copied of the prefix, around the tag, and behind its bracket
 
 _LETTER, _LETTER_MASK = word(b"I, ["), np.uint64(0xFFFFFFFF)
 _PID = np.uint64(int.from_bytes(b" #", "little"))
@@ -68,30 +68,32 @@ def copied(view: View, at: Ints, size: int) -> Words:
     return cells[at].view("<u8").reshape(at.size, size // 8)
 
 
-def read_heads(view: View, starts: Ints, ends: Ints, leads: tuple[Lead, ...]) -> Heads:
-    """The heads of the lines that begin and end at these positions, each with one of the leads before it."""
+def read_heads(
+    view: View, starts: Ints, ends: Ints, leads: tuple[Lead, ...], *, prefix: bool = True
+) -> Heads:
+    """The heads of the lines that begin and end at these positions, each with one of the leads before it.
+
+    ``prefix``: whether the logger's prefix stands before the tag.
+    """
     tags = np.full(starts.size, -1, np.int64)
     for lead in leads:
-        lines = np.flatnonzero((tags < 0) & (ends - starts > lead.offset + SHORTEST))
+        lines = np.flatnonzero((tags < 0) & (ends - starts > lead.offset + _SHORTEST[prefix]))
         if lines.size:
-            tags[lines] = _tags(view, starts[lines] + lead.offset, lead.text)
-    heads = Heads(
-        tags, np.zeros(tags.size, np.uint8), np.zeros(tags.size, np.uint64), np.zeros(tags.size, np.uint64)
-    )
-    _read_tags(view, heads)
+            at = starts[lines] + lead.offset
+            good = view.says(at - len(lead.text), lead.text) if lead.text else np.ones(at.size, np.bool_)
+            lines, at = lines[good], at[good]
+            tags[lines] = _behind_prefix(view, at) if prefix else at
+    words = np.zeros(tags.size, np.uint64)
+    heads = Heads(tags, np.zeros(tags.size, np.uint8), words, words.copy())
+    _read_tags(view, heads, prefix)
     return heads
 
 
-def _tags(view: View, at: Ints, lead: bytes) -> Ints:
+def _behind_prefix(view: View, at: Ints) -> Ints:
     """Where the tag begins behind a prefix at each position, -1 where there is no such prefix."""
-    if lead:
-        ours = view.says(at - len(lead), lead)
-        at = np.where(ours, at, at[0])
     rows = copied(view, at, _HEAD)
     pid = np.ascontiguousarray(rows[:, 4])
     good = ((rows[:, 0] & _LETTER_MASK) == _LETTER) & ((rows[:, 3] >> np.uint64(48)) == _PID)
-    if lead:
-        good &= ours
     width = np.zeros(at.size, np.uint8)
     for digits in range(1, 8):
         width += ((pid >> np.uint64(8 * digits)) == _INFOS[digits]).view(np.uint8) * np.uint8(digits)
@@ -100,18 +102,24 @@ def _tags(view: View, at: Ints, lead: bytes) -> Ints:
     return np.where(good & (width > 0), at + width + (_PREFIX + _NAME), -1)
 
 
-def _read_tags(view: View, heads: Heads) -> None:
+def _read_tags(view: View, heads: Heads, prefix: bool) -> None:
     """Check the tags and say what the lines are."""
     lines = np.flatnonzero(heads.tags >= 0)
-    rows = copied(view, heads.tags[lines] - _BEFORE, _TAG)
-    first, second, third, fourth, last = (rows[:, place] for place in range(1, 6))
-    fine = (rows[:, 0] == _INFO_END) & (((last >> np.uint64(32)) & _TWO) == _TAG_END)
+    at = heads.tags[lines]
+    if prefix:
+        rows = copied(view, at - _BEFORE, _TAG)
+        fine, rows = rows[:, 0] == _INFO_END, rows[:, 1:]
+    else:
+        rows = copied(view, at + 1, _BARE_TAG)
+        fine = view.bytes[at] == ord("[")
+    first, second, third, fourth, last, message = (rows[:, place] for place in range(6))
+    fine &= ((last >> np.uint64(32)) & _TWO) == _TAG_END
     fine &= ((second & _DASHES_1) == _DASHES_1_SET) & ((third & _DASHES_2) == _DASHES_2_SET)
     fine &= (first & second & third & fourth & (last | ~_FOUR) & _LOW) == _LOW
+    said = (last >> np.uint64(48)) | (message << np.uint64(16))
     if not fine.all():
         heads.tags[lines[~fine]] = -1
-        lines, rows = lines[fine], rows[fine]
-    said = (rows[:, 5] >> np.uint64(48)) | (rows[:, 6] << np.uint64(16))
+        lines, rows, said = lines[fine], rows[fine], said[fine]
     kinds = kinds_of(said)
     heads.kinds[lines] = kinds
     heads.said[lines] = said
@@ -133,8 +141,8 @@ def kinds_of(said: Words) -> Kinds:
 
 def _hashes(rows: Words) -> Words:
     """One number for each id in rows of words around tags."""
-    mixed = rows[:, 5] & _FOUR
-    for place, factor in enumerate(_FACTORS, 1):
+    mixed = rows[:, 4] & _FOUR
+    for place, factor in enumerate(_FACTORS):
         mixed = (mixed ^ rows[:, place]) * factor
         mixed ^= mixed >> np.uint64(29)
     return mixed

@@ -13,7 +13,7 @@ _LEAST_VOTES = 3
 _HEAD_LINES = 2000
 _LEAD_BYTES = 8
 
-_PREFIX = rb"(?=[DIWEFA], \[\d{4}-)"
+_PREFIX = rb"(?=[DIWEFA], \[\d{4}-|\[[0-9a-f]{8}-[0-9a-f]{4}-)"
 _STRING = rb'"(?:[^"\\]|\\.)*+"'
 # A string in JSON text that is itself inside a JSON string: its quotes are escaped once, what it escapes is so twice.
 _INNER = rb'\\"(?:[^"\\]|\\\\(?:[^"\\]|\\.))*+\\"'

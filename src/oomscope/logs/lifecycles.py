@@ -151,7 +151,7 @@ class Lifecycles(Matcher):
 
     def _message(self, line: bytes) -> str:
         first = min(lead.offset for lead in self._leads)
-        start = line.find(_NAME, first) + len(_NAME) - 1 + MESSAGE
+        start = (line.find(_NAME, first) + len(_NAME) - 1 if self.form.prefix else first) + MESSAGE
         stop = line.find(self._end, start) if self._end else len(line)
         return self.plain(line[start : stop if stop >= 0 else len(line)])
 

@@ -73,12 +73,15 @@ class _Waiting:
 
 
 class Form(NamedTuple):
-    """How to read a log: where the application's line begins and what follows it, and whether lifecycles are wanted."""
+    """How to read a log: where the application's line begins and what follows it, whether lifecycles are wanted, and
+    whether the logger's prefix stands before the tags.
+    """
 
     envelope: str = "bare"
     leads: tuple[Lead, ...] = (Lead(0, b""),)
     end: bytes = b""
     lifecycles: bool = False
+    prefix: bool = True
 
 
 class Matcher:
@@ -116,7 +119,7 @@ class Matcher:
         ends = view.newlines()
         starts = np.empty_like(ends)
         starts[0], starts[1:] = 0, ends[:-1] + 1
-        heads = read_heads(view, starts, ends, self._leads)
+        heads = read_heads(view, starts, ends, self._leads, prefix=self.form.prefix)
         heads.kinds[ends - starts > _LONGEST] = ODD  # lines of other processes can stand inside it
         self._quieten(heads, buffer, ends)
         left = np.flatnonzero(heads.kinds != QUIET)
@@ -133,7 +136,8 @@ class Matcher:
         places = zip(left.tolist(), starts[left].tolist(), ends[left].tolist(), strict=True)
         lines = {first + place: bytes(buffer[start:end]) for place, start, end in places}
         self._count(starts.size - left.size, size - sum(map(len, lines.values())) - left.size, whole)
-        self._note_processes(view, heads.tags[keyed[whole[3]]])
+        if self.form.prefix:
+            self._note_processes(view, heads.tags[keyed[whole[3]]])
         if self.form.envelope != "bare" and len(self._leads) < MOST:
             odd = left[heads.tags[left] < 0][:_LOOKED_AT].tolist()
             self._leads = leads_in((lines[first + place] for place in odd), self.form.envelope, self._leads)

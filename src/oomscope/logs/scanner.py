@@ -107,15 +107,9 @@ class LineScanner:
         tally, tracker = self.tally, self.tracker
         tally.lines += lines
         tally.recognised += lines
-        tally.dated += lines
+        tally.dated += lines * self.clock.dated
         tally.completions += whole
         tracker.count_in(whole)
-
-    @property
-    def matchable(self) -> bool:
-        """Whether lines of this log can be told apart by their form: logger prefix, request id as the first tag."""
-        shape = self.shape
-        return shape is None or (shape.prefix and shape.tagged and not shape.doubled and shape.id_index == 0)
 
     @property
     def settled(self) -> bool:

@@ -89,6 +89,11 @@ class Shape:
     generated: bool
     doubled: bool = False
 
+    @property
+    def matchable(self) -> bool:
+        """Whether lines can be told apart by their first bytes alone: the request id is the first tag."""
+        return self.tagged and not self.doubled and self.id_index == 0
+
     def request_id(self, tags: Sequence[str]) -> str | None:
         """The tag that ties the lines of one request together."""
         if self.id_index is None or not tags:
