@@ -33,7 +33,7 @@ class Limits:
     folders_deep: int = 32
     head: int = 64 * 1024  # looked at to recognise a file
     document: int = 32 * MIB  # a JSON document that must be held in memory as a whole
-    plain: int = 8192 * MIB  # one file
+    plain: int = 65_536 * MIB  # one file
     ratio: int = 300  # inflated / deflated, once past ``ratio_from``; gzip itself can reach 1032
     ratio_from: int = 64 * MIB
 
