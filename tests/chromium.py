@@ -83,8 +83,8 @@ class Browser:
         self.wait(lambda one: one.get("method") == "Page.loadEventFired")
 
     def run(self, expression: str) -> Any:
-        """Value of a JavaScript expression in the page."""
-        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """Value of a JavaScript expression in the page; a promise is waited for."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 

@@ -64,6 +64,7 @@ def memory(limit: int = 2 * GIB, *, rise: bool = True, siblings: int = 3, blind:
         "request_bytes": int(1.5 * GIB),
         "metric": "working_set",
         "step_s": 15.0,
+        "blind_s": blind,
         "series": series,
         "series_total": siblings + 1,
         "killed_at": iso(KILLED),
@@ -526,19 +527,20 @@ def unknown_in_flight() -> Report:
 def child_kill() -> Report:
     """A Puma worker died, the container lived on; memory is known per process."""
     base = memory()
-    base["series"] += [
-        {
-            "pod": "web-7c9f-x2vq4", "container": "web", "dead": False, "process": f"worker {n} (pid {20 + n})",
-            "points": [[stamp(9 + 15 * m), int((300 + 40 * n) * MIB + (20 - m) * n * 6 * MIB)] for m in range(20)],
-        }
-        for n in range(3)
-    ]  # fmt: skip
+    base["processes"] = {
+        "at": stamp(0), "scope": "container", "total": 3, "total_bytes": 1880 * MIB,
+        "rows": [
+            {"name": f"worker {n} (pid 2{n})", "comm": "ruby", "pid": 20 + n, "host_pid": 48213 + n, "role": "worker",
+             "rss_bytes": (960 - 80 * n) * MIB, "killed": n == 0}
+            for n in range(2)
+        ] + [{"name": "master", "comm": "ruby", "pid": 1, "host_pid": 48200, "role": "master", "rss_bytes": 40 * MIB,
+              "killed": False}],
+    }  # fmt: skip
     base["floor"] = {
         "suspect": "GET /admin/orders.csv",
         "points": [[n, int(900 * MIB + n * 1.3 * MIB + (n % 5) * 2 * MIB)] for n in range(0, 400, 8)],
         "slope_bytes": 1.3 * MIB,
         "intercept_bytes": 900.0 * MIB,
-        "text": "The floor rises 1.3 MiB with each completion",
     }
     return strong(
         kill=kill(
@@ -591,10 +593,15 @@ def hostile() -> Report:
         gaps=(GapDoc(source=HOSTILE, reason=HOSTILE, detail=HOSTILE, query=HOSTILE, fix=HOSTILE),),
         coverage={"lines": HOSTILE, "streams": [{"stream": HOSTILE, "shape": HOSTILE, "why": HOSTILE}, 7]},
         queries=(QueryDoc(source=HOSTILE, text=HOSTILE),),
-        other_kills=({"killed_at": HOSTILE, "pod": HOSTILE, "verdict": HOSTILE, "open": HOSTILE},),
+        other_kills=(
+            {"killed_at": HOSTILE, "pod": HOSTILE, "verdict": HOSTILE, "open": HOSTILE},
+            {"killed_at": stamp(90), "pod": HOSTILE, "verdict": HOSTILE, "memory": memory(), "chart": chart([worst_bar])},
+        ),
         timeline=({"at": stamp(1), "what": HOSTILE, "source": HOSTILE}, {"at": HOSTILE, "what": None}),
         endpoints=({"endpoint": HOSTILE, "open": HOSTILE, "verdict": HOSTILE}, {"endpoint": long_path, "open": 1}),
-        memory={**memory(), "title": HOSTILE, "series": [*memory()["series"], {"pod": HOSTILE, "points": [[1, 2], HOSTILE]}]},
+        memory={**memory(), "title": HOSTILE,
+                "processes": {"rows": [{"name": HOSTILE, "rss_bytes": 9 * MIB, "killed": True}, {"name": long_path, "rss_bytes": 7}]},
+                "floor": {"suspect": long_path, "points": [[1, MIB], [2, 2 * MIB], [3, 3 * MIB]]}, "series": [*memory()["series"], {"pod": HOSTILE, "points": [[1, 2], HOSTILE]}]},
         chart={**chart([worst_bar, {"start": HOSTILE, "endpoint": 7}]), "marks": [{"at": stamp(60), "text": HOSTILE}]},
         patterns=({"pattern": HOSTILE, "statement": HOSTILE, "for": [HOSTILE], "against": [HOSTILE]},),
         tool={"name": HOSTILE, "version": HOSTILE},

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from oomscope.render import render
-from tests import chromium
+from tests import axe, chromium
 from tests import sample_reports as samples
+from tests.real_reports import REAL
 
 pytestmark = [
     pytest.mark.realserver,
     pytest.mark.skipif(chromium.find() is None, reason="no Chromium: apt-get install chromium"),
 ]
-ALL = {**samples.SAMPLES, "crowd": samples.crowd}
+ALL = {**samples.SAMPLES, **REAL, "crowd": samples.crowd}
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,24 @@ def test_quiet_and_inside_the_window(
         e["params"]["request"]["url"] for e in window.events if e["method"] == "Network.requestWillBeSent"
     ]
     assert asked == [pages[name].as_uri()]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("name", [*REAL, "hostile"])
+def test_no_violation_of_accessibility_rules(
+    window: chromium.Browser, pages: dict[str, Path], name: str, dark: bool
+) -> None:
+    """Contrast AA among them, the folded parts open."""
+    for width in (390, 1280, 1920):
+        window.open(pages[name], width=width, dark=dark)
+        window.run(OPEN_ALL)
+        assert axe.violations(window) == []
+
+
+def test_the_rules_are_really_checked(window: chromium.Browser, pages: dict[str, Path]) -> None:
+    window.open(pages["strong"], width=1280, dark=False)
+    window.run("document.querySelector('.answer p').style.color = '#ccc'")
+    assert any(found.startswith("color-contrast: ") for found in axe.violations(window))
 
 
 def test_cause_and_charts_are_on_the_first_two_screens(

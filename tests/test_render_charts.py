@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from oomscope.render import charts
-from oomscope.render.chart_frame import NARROW, WIDE, Frame, frame_of, hatch, spread, ticks
+from oomscope.render import charts, titles
+from oomscope.render.chart_frame import NARROW, WIDE, Frame, frame_of, hatch, spread, ticks, title_lines
 from oomscope.report import Report
 from tests import sample_reports as samples
 
@@ -29,7 +29,7 @@ def test_main_picture_says_the_findings() -> None:
     found = " | ".join(words(main(samples.strong()).wide))
     for part in (
         "Memory rose 560 MiB in the last 96 s, then hit the limit of 2.00 GiB",
-        "7 requests open at the end; the longest had been running for 96 s",
+        "7 requests died with the container; GET /admin/orders.csv had been running for 96 s",
         "14 of 6,026 drawn",
         "limit 2.00 GiB",
         "request 1.50 GiB",
@@ -68,9 +68,9 @@ def test_blind_gap_is_hatched_and_no_line_is_drawn_into_it() -> None:
 def test_pods_workers_and_leak_are_drawn_where_known() -> None:
     assert [picture.id for picture in charts.pictures(samples.child_kill())] == [
         "main",
-        "workers",
-        "pods",
+        "processes",
         "leak",
+        "pods",
     ]
     assert [picture.id for picture in charts.pictures(samples.strong())] == ["main", "pods"]
     assert charts.pictures(samples.bare_pod()) == []
@@ -91,10 +91,84 @@ def test_other_kills_with_samples_become_small_pictures() -> None:
         "chart": samples.chart(),
     }
     found = charts.multiples(samples.strong(other_kills=(other,) * 5))
-    assert len(found) == 3
-    assert found[0][0] == "2025-11-23 03:12:41 UTC web-2"
+    assert len(found) == 1 + 3
+    assert found[0][0] == "2025-11-23 03:12:41 UTC web-7c9f-x2vq4 (this kill)"
+    assert found[1][0] == "2025-11-23 03:12:41 UTC web-2"
     ids = [set(re.findall(r'id="([^"]*)"', svg)) for _, svg in found]
     assert not ids[0] & ids[1]
+
+
+def test_small_pictures_share_their_scales() -> None:
+    early, low = samples.chart(), samples.memory()
+    early["from"] = samples.stamp(600)
+    low["series"][0]["points"] = [[at, size // 4] for at, size in low["series"][0]["points"]]
+    other = {"killed_at": samples.stamp(0), "pod": "web-2", "memory": low, "chart": early}
+    found = charts.multiples(samples.strong(other_kills=(other,)))
+    scales = [[word for word in words(svg) if re.fullmatch(r"-?[\d.]+( min)?", word)] for _, svg in found]
+    assert scales[0] == scales[1]
+    assert {"-10 min", "2.0", "0.0"} <= set(scales[0])
+
+
+def test_processes_are_bars_with_the_killed_one_red() -> None:
+    picture = charts.pictures(samples.child_kill())[1]
+    for svg in (picture.wide, picture.narrow):
+        assert {"worker 0 (pid 20), killed", "worker 1 (pid 21)", "master", "960 MiB", "40.0 MiB"} <= set(
+            words(svg)
+        )
+        found = dict(re.findall(r'aria-label="([^"]*): [^"]*"[^>]*fill="([^"]*)"', svg))
+        assert found == {
+            "worker 0 (pid 20), killed": "#b3261e",
+            "worker 1 (pid 21)": "#3e4c59",
+            "master": "#3e4c59",
+        }
+    assert "held 960 MiB of the 1.84 GiB in 3 processes" in " ".join(words(picture.wide))
+
+
+def test_memory_alone_shows_its_times() -> None:
+    assert "kill" in words(main(samples.strong(chart={})).wide)
+    assert words(main(samples.strong()).wide).count("kill") == 1
+
+
+def test_numbers_stay_with_their_units() -> None:
+    assert title_lines("x" * 35 + " 560 MiB in 96 s", NARROW) == ["x" * 35, "560 MiB in 96 s"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, "Memory rose 560 MiB in the last 96 s, then hit the limit of 2.00 GiB"),
+        ({"rise_bytes": 90 * samples.MIB, "base_bytes": int(1.2 * samples.GIB), "last_bytes": int(1.9 * samples.GIB)},
+         "Memory climbed 717 MiB in 5 min, up to the limit of 2.00 GiB"),
+        ({"rise_bytes": None, "base_bytes": int(1.8 * samples.GIB)},
+         "Memory stood at 90 % of the 2.00 GiB limit from the start"),
+        ({"rise_bytes": None, "blind_s": 9},
+         "Memory was last seen at 1.80 GiB, 9 s before it hit the limit of 2.00 GiB"),
+        ({"rise_bytes": None, "blind_s": 0.4}, "Memory was 1.80 GiB at the last sample, 90 % of the limit of 2.00 GiB"),
+    ],
+)  # fmt: skip
+def test_the_title_of_the_memory_chart_is_its_finding(change: dict[str, Any], said: str) -> None:
+    assert titles.memory_title(samples.strong(memory={**samples.memory(), **change})) == said
+
+
+def test_the_title_of_the_request_chart_is_its_finding() -> None:
+    bar, many = samples.bar, [samples.bar("GET /x", 5, suspect=True), samples.bar("GET /x", 3, suspect=True)]
+
+    def said(bars: list[dict[str, Any]], count: int, **more: Any) -> str:
+        report = samples.strong(
+            chart=samples.chart(bars), impact={"requests_in_flight": count}, in_flight=(), **more
+        )
+        return titles.requests_title(report)
+
+    assert said(many, 2) == "2 requests died with the container; all were GET /x, the longest for 5 s"
+    assert said(many, 9) == "9 requests died with the container; 2 were GET /x, the longest for 5 s"
+    assert said([bar("GET /x", 5)], 1) == "1 request died with the container; it had been running for 5 s"
+    assert said([], 0) == "No request was open at the kill"
+    assert said([bar("GET /x", 5)], 1, kill=samples.kill(verdict="not_oom")).startswith(
+        "1 request open at the end;"
+    )
+    assert titles.requests_title(samples.job()) == (
+        "6 requests died with the container; 1 run of job CatalogExportJob too, the longest for 3 min"
+    )
 
 
 @pytest.mark.parametrize("name", [*samples.SAMPLES, "crowd"])
@@ -163,7 +237,7 @@ def test_hostile_text_is_text() -> None:
     "junk", [None, 7, "x", [], [[]], [["x", "y"]], {"a": 1}, [{"points": [[None, None]]}], float("nan")]
 )
 def test_junk_in_the_chart_parts_draws_nothing_and_raises_nothing(junk: Any) -> None:
-    for key in ("series", "floor", "limit_bytes", "killed_at", "restarts"):
+    for key in ("series", "floor", "processes", "limit_bytes", "killed_at", "restarts"):
         charts.pictures(samples.strong(memory={**samples.memory(), key: junk}))
     for key in ("bars", "rate", "marks", "from", "total"):
         charts.pictures(samples.strong(chart={**samples.chart(), key: junk}))
@@ -193,6 +267,6 @@ def test_frame_without_a_kill_ends_at_the_end() -> None:
     chart = {"from": samples.stamp(60), "to": samples.stamp(0), "bars": [samples.bar("GET /x", 30, 2)]}
     report = samples.strong(chart=chart, memory={}, kill=samples.kill(killed_at=None))
     frame = frame_of(report)
-    assert frame == Frame(samples.ago(0), -60.0, False)
+    assert frame == Frame(samples.ago(0), -60.0, False, "end")
     assert frame.at(samples.ago(0) - timedelta(seconds=5)) == -5
     assert "end" in words(main(report).wide)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from oomscope.analyze.drawing import small_pictures
 from oomscope.analyze.in_flight import dead_stream
 from oomscope.units import iso
 
@@ -102,10 +104,16 @@ def _same_workload(other: KillCase, kill: KillCase) -> bool:
     return same and other.container in (None, kill.container)
 
 
-def other_kills(case: Case, kills: list[KillCase], suspect: str | None) -> tuple[dict[str, Any], ...]:
-    """The other terminations in the evidence, newest first, with what the suspect did at each."""
+def other_kills(
+    case: Case, kills: list[KillCase], suspect: str | None, companions: Sequence[Case] = ()
+) -> tuple[dict[str, Any], ...]:
+    """The other terminations in the evidence, newest first, with what the suspect did at each.
+
+    ``companions``: those of them that were measured too; they come with their pictures.
+    """
     ours = [kill for kill in kills if _same_workload(kill, case.kill) and not same_kill(kill, case.kill)]
-    rows = [_other(case, kill, suspect) for kill in ours]
+    measured = {id(other.kill): other for other in companions}
+    rows = [_other(measured.get(id(kill), case), kill, suspect) for kill in ours]
     return tuple(sorted(rows, key=lambda row: row["killed_at"] or "", reverse=True)[:50])
 
 
@@ -122,14 +130,31 @@ def _other(case: Case, kill: KillCase, suspect: str | None) -> dict[str, Any]:
         "container_id": kill.container_id, "verdict": kill.verdict, "limit_bytes": kill.limit_bytes,
         "statement": kill.statement,
     }  # fmt: skip
-    if kill.stream and kill.killed_at is not None:
-        open_ = _open_at(case, kill.stream, kill.killed_at)
-        ages = [(kill.killed_at - start).total_seconds() for name, start in open_ if name == suspect]
-        row["open"] = len(open_)
-        row["suspect_open"] = bool(ages) if suspect else None
-        if ages:
-            row["suspect_age_s"] = round(max(ages), 3)
+    if case.kill is kill:
+        return row | _open_then(_in_flight(case), kill, suspect) | small_pictures(case, suspect)
+    if kill.killed_at is not None and any(stream.stream == kill.stream for stream in case.bundle.streams):
+        row |= _open_then(_open_at(case, kill.stream or "", kill.killed_at), kill, suspect)
     return row
+
+
+def _open_then(
+    open_: list[tuple[str, datetime]] | None, kill: KillCase, suspect: str | None
+) -> dict[str, Any]:
+    """How many were open at that kill and whether the suspect was; nothing where that cannot be told."""
+    if open_ is None or kill.killed_at is None:
+        return {}
+    ages = [(kill.killed_at - start).total_seconds() for name, start in open_ if name == suspect]
+    known = {"open": len(open_), "suspect_open": bool(ages) if suspect else None}
+    return known | ({"suspect_age_s": round(max(ages), 3)} if ages else {})
+
+
+def _in_flight(case: Case) -> list[tuple[str, datetime]] | None:
+    flight = case.flight
+    if flight.unknown and flight.requests.is_empty() and flight.jobs.is_empty():
+        return None
+    jobs = flight.jobs.select("job_class", "started_at")
+    rows = [*flight.requests.select("endpoint", "started_at").iter_rows(), *jobs.iter_rows()]
+    return [(name or "", start) for name, start in rows if start is not None]
 
 
 def _open_at(case: Case, stream: str, at: datetime) -> list[tuple[str, datetime]]:

@@ -54,8 +54,9 @@ def investigate(bundle: Bundle, options: AnalyzeOptions | None = None) -> Report
     """The report of the kill the bundle's target points at; other kills in the same bundle are evidence too."""
     kills, kill = _kills_of(bundle)
     cases = [prepare(bundle, kill)]
-    cases += [prepare(bundle, other) for other in _companions(kills, cases[0].kill)]
-    return report_of(cases, kills, options or AnalyzeOptions())
+    others = _companions(kills, cases[0].kill)
+    cases += [prepare(bundle, other) for other in others]
+    return report_of(cases, _measured(kills, [kill, *others], cases), options or AnalyzeOptions())
 
 
 def investigate_many(bundles: Sequence[Bundle], options: AnalyzeOptions | None = None) -> Report:
@@ -74,9 +75,16 @@ def investigate_many(bundles: Sequence[Bundle], options: AnalyzeOptions | None =
     found.sort(
         key=lambda item: (item[2].killed_at is not None, item[2].killed_at, item[2].pod_name), reverse=True
     )
+    chosen = [kill for _, _, kill in found[:MAX_POOLED]]
     cases = [prepare(bundle, kill) for bundle, _, kill in found[:MAX_POOLED]]
     kills = [kill for _, those, _ in found for kill in those]
-    return report_of(cases, kills, options or AnalyzeOptions())
+    return report_of(cases, _measured(kills, chosen, cases), options or AnalyzeOptions())
+
+
+def _measured(kills: list[KillCase], chosen: Sequence[KillCase], cases: Sequence[Case]) -> list[KillCase]:
+    """The kills, with the chosen ones as measuring left them (a sharper time, the stream that was found)."""
+    sharper = {id(kill): case.kill for kill, case in zip(chosen, cases, strict=True)}
+    return [sharper.get(id(kill), kill) for kill in kills]
 
 
 def _kills_of(bundle: Bundle) -> tuple[list[KillCase], KillCase]:
@@ -162,8 +170,9 @@ def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions)
         actions=make_actions(case, lead, word), patterns=four_patterns(case, scores, candidates, ledger),
         endpoints=endpoint_rows(case, ranked), gaps=gap_docs((*case.bundle.gaps, *absent(case.bundle))),
         queries=query_docs(case.bundle.queries),
-        coverage=coverage(case), other_kills=other_kills(case, kills, suspect), timeline=timeline(case, kills),
-        memory=memory_doc(case, lead), chart=chart_doc(case, lead), findings=ledger.findings, tool=TOOL,
+        coverage=coverage(case), timeline=timeline(case, kills),
+        other_kills=other_kills(case, kills, suspect, cases[1:]),
+        memory=memory_doc(case, lead), chart=chart_doc(case, lead.who), findings=ledger.findings, tool=TOOL,
     )  # fmt: skip
 
 

@@ -295,6 +295,8 @@ def _tight(case: Case) -> float:
 def _busy(case: Case) -> Floats:
     """ln of the traffic of each endpoint against the usual one: the more runs, the smaller a leak that can kill."""
     runs = np.maximum(case.base.count, 1.0)
+    if not runs.size:
+        return np.zeros(0)
     more = np.log(runs) - np.log(max(float(np.median(runs)), 1.0))
     known = 1.0 if case.growth is None else BUSY_WHEN_MEASURED
     return np.asarray(np.where(case.runs.is_job, 0.0, known * np.clip(more, -2.0, 4.0)))

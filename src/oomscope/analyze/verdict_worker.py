@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from oomscope.analyze.verdict_death import Death
-from oomscope.facts import ProcessLife
+from oomscope.facts import OomKill, ProcessLife, TaskRow
 
 if TYPE_CHECKING:
     from oomscope.evidence import Bundle
@@ -40,22 +41,32 @@ def _by_log_end(death: Death, lives: list[ProcessLife]) -> int | None:
 
 
 def _by_rank(death: Death, lives: list[ProcessLife]) -> int | None:
-    """Both sides number processes in the order they were started, so equal ranks are the same process.
-
-    Only where the kernel's table lists exactly as many processes as the log knows to be alive, at least two.
-    """
+    """The killed process by its place in the kernel's table."""
     kernel = death.kernel
-    if kernel is None:
-        return None
-    alive = sorted({life.pid for life in lives if life.pid and _alive(life, death)})
-    hosts = sorted({t.pid for t in kernel.tasks if t.comm != _SANDBOX and t.tgid in (None, t.pid)})
+    life = None if kernel is None else by_rank(kernel, lives, death.at).get(kernel.pid)
+    return life.pid if life else None
+
+
+def by_rank(kernel: OomKill, lives: Sequence[ProcessLife], at: datetime | None) -> dict[int, ProcessLife]:
+    """Host pid to process: both sides number processes in the order they were started, so equal ranks are the same.
+
+    Empty unless the kernel's table lists exactly as many processes as the log knows to be alive, at least two.
+    """
+    alive = {life.pid: life for life in lives if life.pid and _alive(life, at)}
+    hosts = sorted(task.pid for task in processes(kernel))
     if len(alive) < 2 or len(alive) != len(hosts) or kernel.pid not in hosts:
-        return None
-    return alive[hosts.index(kernel.pid)]
+        return {}
+    return dict(zip(hosts, (alive[pid] for pid in sorted(alive)), strict=True))
 
 
-def _alive(life: ProcessLife, death: Death) -> bool:
-    if death.at is None:
+def processes(kernel: OomKill) -> list[TaskRow]:
+    """The processes of the kernel's table, one row each: threads and the sandbox of the pod left out."""
+    found = {t.pid: t for t in kernel.tasks if t.comm != _SANDBOX and t.tgid in (None, t.pid)}
+    return list(found.values())
+
+
+def _alive(life: ProcessLife, at: datetime | None) -> bool:
+    if at is None:
         return True
-    born = life.booted_at is None or life.booted_at <= death.at
-    return born and (life.stopped_at is None or life.stopped_at >= death.at - _SLACK)
+    born = life.booted_at is None or life.booted_at <= at
+    return born and (life.stopped_at is None or life.stopped_at >= at - _SLACK)

@@ -6,6 +6,7 @@ as long as drawing them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,10 +23,10 @@ LINE, SIBLING = "#0072b2", "#9aa5b1"
 KILL, SURVIVED = "#b3261e", "#f4b6b0"
 OPEN, DONE, RATE = "#3e4c59", "#b8c4d0", "#cbd2d9"
 MARK = "#8a5a00"
-WORKERS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#e69f00")
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"  # the same widths everywhere, as measured when drawn
 Record = dict[str, Any]
 Spec = dict[str, Any]  # a Vega-Lite specification, or one layer of it
+_UNIT = re.compile(r"(?<=\d) (?=(?:[KMGT]iB|B|ms|s|min|h|d|%)(?!\w))")
 _KINDS = {"text": "nominal", "description": "nominal", "detail": "nominal"}
 
 
@@ -38,10 +39,12 @@ class Layout:
     size: int  # of text
     lanes: int
     narrow: bool = False
+    tall: int = 210  # the memory chart
+    small: bool = False  # one of several beside each other: only the labels it cannot do without
 
 
-WIDE = Layout(width=700, right=270, size=12, lanes=20)
-SMALL = Layout(width=290, right=0, size=10, lanes=4, narrow=True)
+WIDE = Layout(width=800, right=270, size=12, lanes=20)
+SMALL = Layout(width=300, right=0, size=11, lanes=3, narrow=True, tall=120, small=True)
 NARROW = Layout(width=300, right=0, size=11, lanes=10, narrow=True)
 
 
@@ -52,6 +55,7 @@ class Frame:
     zero: datetime
     start: float
     killed: bool
+    end: str = "kill"  # what its right end is called
 
     def at(self, moment: datetime) -> float:
         """Seconds relative to the kill, negative before it."""
@@ -67,7 +71,8 @@ def frame_of(report: Report) -> Frame | None:
     begin = begin or (samples[0][0] if samples else None)
     if end is None or begin is None or begin >= end:
         return None
-    return Frame(end, (begin - end).total_seconds(), killed is not None)
+    word = "kill" if killed and report.kill.verdict != "not_oom" else "end"
+    return Frame(end, (begin - end).total_seconds(), killed is not None, word)
 
 
 def ticks(span: float, most: int) -> tuple[list[float], str]:
@@ -85,7 +90,7 @@ def x_axis(frame: Frame, layout: Layout, *, labels: bool, grid: bool = True) -> 
     places, label = ticks(-frame.start, 4 if layout.narrow else 8)
     axis = {
         "values": places,
-        "labelExpr": f"datum.value == 0 ? '{'kill' if frame.killed else 'end'}' : {label}",
+        "labelExpr": f"datum.value == 0 ? '{frame.end}' : {label}",
         "labels": labels,
         "ticks": False,
         "domain": False,
@@ -118,7 +123,8 @@ def layer(mark: str, records: Iterable[Record], look: Spec | None = None, **chan
 
 def title_lines(text: str, layout: Layout) -> list[str]:
     """A title in at most three lines that fit the picture."""
-    return wrap(text, 40 if layout.narrow else 110, 3)
+    held = _UNIT.sub("\0", text)  # a number stays with its unit
+    return [line.replace("\0", " ") for line in wrap(held, 40 if layout.narrow else 110, 3)]
 
 
 def room_right(layout: Layout, y: float) -> list[Spec]:
@@ -177,7 +183,8 @@ def configured(chart: Spec, layout: Layout) -> Spec:
     axis = {"labelColor": MUTED, "titleColor": MUTED, "gridColor": GRID, "labelFontSize": size, "titleFontSize": size,
             "titleFontWeight": "normal"}  # fmt: skip
     title = {"color": INK, "fontSize": size + 2, "anchor": "start", "frame": "group", "fontWeight": "bold",
-             "offset": 10, "limit": layout.width + layout.right}  # fmt: skip
+             "offset": 10, "limit": layout.width + layout.right, "subtitleColor": MUTED,
+             "subtitleFontSize": size - 1, "subtitlePadding": 4}  # fmt: skip
     config = {
         "font": FONT,
         "view": {"stroke": None},

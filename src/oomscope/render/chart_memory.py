@@ -1,25 +1,24 @@
-"""Chart A, memory against the limit, and its relatives: per worker process, pods side by side, the leak view."""
+"""Chart A: memory against the limit, up to the kill."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import tzinfo
+from itertools import pairwise
 
-from oomscope.render import fields, view
+from oomscope.render import fields, titles, view
 from oomscope.render.chart_frame import (
     GRID,
-    INK,
     KILL,
     LINE,
     MARK,
     MUTED,
     SIBLING,
-    WORKERS,
     Frame,
     Layout,
     Record,
     Spec,
-    configured,
     hatch,
     kill_line,
     layer,
@@ -36,7 +35,7 @@ from oomscope.render.style import Style
 from oomscope.report import Report
 from oomscope.units import format_bytes, format_seconds
 
-HEIGHT = 210
+COLUMNS = 80  # places along the curve that say their value
 DOTS = 150  # more samples than this are a line without dots
 MIB, GIB = 2**20, 2**30
 
@@ -65,31 +64,42 @@ def _nice(step: float) -> float:
     return next((power * factor for factor in (1, 2, 2.5, 5) if power * factor >= step), power * 10)
 
 
-def memory_chart(report: Report, frame: Frame, layout: Layout, tz: tzinfo | None) -> Spec | None:
-    """Chart A; None when the dead container has no sample in the window."""
+def memory_chart(
+    report: Report,
+    frame: Frame,
+    layout: Layout,
+    tz: tzinfo | None,
+    also: Sequence[float] = (),
+    *,
+    alone: bool,
+) -> Spec | None:
+    """Chart A; None when the dead container has no sample in the window.
+
+    ``also``: sizes its scale must reach. ``alone``: no chart below it shows the times.
+    """
     dead = view.dead_series(report)
-    points = _inside(dead, frame) if dead else []
+    points = inside(dead, frame) if dead else []
     if not points:
         return None
     limit, request = view.limit_bytes(report), fields.number(report.memory, "request_bytes")
     others = _siblings(report, frame)
     shown = [value for _, value in points] + [value for line in others for _, value in line]
-    scale = Scale(shown, limit, HEIGHT)
+    scale = Scale([*shown, *also], limit, layout.tall)
     layers = [
-        _axes(frame, layout, scale),
-        *_lines(others, scale),
+        axes(frame, layout, scale, labels=alone),
+        *_lines([*others, *_earlier_lives(report, frame)], scale),
         *_blind(report, points, frame, layout, scale),
-        *_levels(limit, request, frame, scale),
-        *_dead_line(points, frame, scale, Style(tz=tz)),
+        *level_lines(limit, request, frame, scale),
+        *_dead_line(points, frame, scale),
         *_marks(report, frame, layout, scale),
         *kill_line(frame),
         *room_right(layout, scale.top),
         *_labels(report, points, others, layout, scale, (limit, request), Style(tz=tz)),
     ]
-    return stacked(layers, layout.width, HEIGHT, title_lines(view.memory_title(report), layout))
+    return stacked(layers, layout.width, layout.tall, title_lines(titles.memory_title(report), layout))
 
 
-def _inside(series: fields.Row, frame: Frame) -> list[tuple[float, float]]:
+def inside(series: fields.Row, frame: Frame) -> list[tuple[float, float]]:
     """Samples on the time axis, with the one before its start so that the line comes in from the left."""
     points = [(frame.at(at), value) for at, value in fields.points(series, "points")]
     points = [point for point in points if point[0] <= 0.5]
@@ -97,23 +107,47 @@ def _inside(series: fields.Row, frame: Frame) -> list[tuple[float, float]]:
     return points[first:] and points[max(0, first - 1) :]
 
 
-def _by_pod(report: Report, frame: Frame) -> list[tuple[str, bool, list[tuple[float, float]]]]:
+def by_pod(report: Report, frame: Frame) -> list[tuple[str, bool, list[tuple[float, float]]]]:
     """Name, dead or not, and samples: one line a pod, the one with most samples; the dead container first."""
     best: dict[tuple[str, bool], list[tuple[float, float]]] = {}
     for one in fields.rows(report.memory, "series"):
-        key, points = (fields.text(one, "pod"), one.get("dead") is True), _inside(one, frame)
-        if not fields.text(one, "process") and len(points) > len(best.get(key, [])):
+        key, points = (fields.text(one, "pod"), one.get("dead") is True), inside(one, frame)
+        if len(points) > len(best.get(key, [])):
             best[key] = points
     died = {pod for pod, dead in best if dead}
     kept = [(pod, dead, points) for (pod, dead), points in best.items() if dead or pod not in died]
     return sorted(kept, key=lambda line: not line[1])
 
 
+def _earlier_lives(report: Report, frame: Frame) -> list[list[tuple[float, float]]]:
+    """The same pod before its last restart."""
+    dead = view.dead_series(report)
+    pod = fields.text(dead, "pod") if dead else ""
+    rows = [one for one in fields.rows(report.memory, "series") if one.get("dead") is not True]
+    rows = [one for one in rows if pod and fields.text(one, "pod") == pod]
+    known = [one for one in rows if fields.text(one, "container_id")] or rows
+    mine = [inside(one, frame) for one in known]
+    return [life for points in mine for life in _lives(points) if len(life) > 1][:12]
+
+
+def _lives(points: list[tuple[float, float]]) -> list[list[tuple[float, float]]]:
+    """A line cut where it fell to less than half: a new life began there."""
+    cuts = [n for n in range(1, len(points)) if points[n][1] < points[n - 1][1] / 2]
+    return [points[a:b] for a, b in pairwise([0, *cuts, len(points)])]
+
+
+def sizes(report: Report, frame: Frame) -> list[float]:
+    """What the scale of this chart has to show."""
+    dead = view.dead_series(report)
+    limit = view.limit_bytes(report)
+    return [value for _, value in inside(dead, frame)] + ([limit] if limit else []) if dead else []
+
+
 def _siblings(report: Report, frame: Frame) -> list[list[tuple[float, float]]]:
-    return [points for _, dead, points in _by_pod(report, frame) if not dead][:12]
+    return [points for _, dead, points in by_pod(report, frame) if not dead and len(points) > 1][:12]
 
 
-def _size_axis(scale: Scale, *, grid: bool) -> Spec:
+def size_axis(scale: Scale, *, grid: bool) -> Spec:
     """The vertical axis, its unit above it."""
     axis = {
         "values": scale.ticks,
@@ -131,11 +165,11 @@ def _size_axis(scale: Scale, *, grid: bool) -> Spec:
     return quantity("y", [scale.low, scale.top], axis)
 
 
-def _axes(frame: Frame, layout: Layout, scale: Scale) -> Spec:
+def axes(frame: Frame, layout: Layout, scale: Scale, *, labels: bool) -> Spec:
     """An invisible point that carries both axes."""
-    across = x_axis(frame, layout, labels=False)
+    across = x_axis(frame, layout, labels=labels)
     return layer(
-        "point", [{"x": 0, "y": scale.top}], {"opacity": 0}, x=across, y=_size_axis(scale, grid=False)
+        "point", [{"x": 0, "y": scale.top}], {"opacity": 0}, x=across, y=size_axis(scale, grid=False)
     )
 
 
@@ -155,42 +189,53 @@ def _blind(
     lines = hatch(
         max(last, frame.start), 0, scale.low, scale.top, per_x=-frame.start / layout.width, per_y=scale.per_y
     )
-    layers: list[Spec] = [_segments(lines, GRID, 1.5)]
+    layers: list[Spec] = [segments(lines, GRID, 1.5)]
     limit = view.limit_bytes(report)
     if limit and report.kill.verdict in ("oom_limit", "oom_child") and limit > value:
         up = [{"x": last, "y": scale.y(value), "x2": 0, "y2": scale.y(limit)}]
-        layers.append(_segments(up, LINE, 2, dash=[3, 3]))
+        layers.append(segments(up, LINE, 2, dash=[3, 3]))
     return layers
 
 
-def _segments(records: list[Record], color: str, width: float, dash: list[int] | None = None) -> Spec:
+def segments(records: list[Record], color: str, width: float, dash: list[int] | None = None) -> Spec:
     look = {"color": color, "strokeWidth": width, "clip": True, "strokeDash": dash or []}
     return layer("rule", records, look, x="x", y="y", x2="x2", y2="y2")
 
 
-def _trace(records: list[Record], color: str, width: float = 2) -> Spec:
+def trace(records: list[Record], color: str, width: float = 2) -> Spec:
     return layer("line", records, {"color": color, "strokeWidth": width, "clip": True}, x="x", y="y")
 
 
-def _levels(limit: float | None, request: float | None, frame: Frame, scale: Scale) -> list[Spec]:
+def level_lines(limit: float | None, request: float | None, frame: Frame, scale: Scale) -> list[Spec]:
     layers = []
     for value, color, dash in ((limit, KILL, [6, 4]), (request, MUTED, [1, 4])):
         if value is not None and scale.low <= scale.y(value) <= scale.top:
             record = {"x": frame.start, "x2": 0, "y": scale.y(value), "y2": scale.y(value)}
-            layers.append(_segments([record], color, 1.5, dash))
+            layers.append(segments([record], color, 1.5, dash))
     return layers
 
 
-def _dead_line(points: list[tuple[float, float]], frame: Frame, scale: Scale, style: Style) -> list[Spec]:
-    records = [
-        {"x": x, "y": scale.y(y), "say": f"{format_bytes(y)}, {format_seconds(max(0, -x))} before the end"}
-        for x, y in points
-    ]
-    layers = [_trace(records, LINE)]
+def _dead_line(points: list[tuple[float, float]], frame: Frame, scale: Scale) -> list[Spec]:
+    records = [{"x": x, "y": scale.y(y)} for x, y in points]
+    layers = [trace(records, LINE)]
     if len(points) <= DOTS:
         look = {"color": LINE, "size": 28 if len(points) <= DOTS // 3 else 12, "opacity": 1, "clip": True}
-        layers.append(layer("circle", records, look, x="x", y="y", description="say"))
-    return layers
+        layers.append(layer("circle", records, look, x="x", y="y"))
+    return [*layers, _hover(points, frame, scale)]
+
+
+def _hover(points: list[tuple[float, float]], frame: Frame, scale: Scale) -> Spec:
+    """Invisible columns, one a sample, that say its value wherever in the column one points."""
+    kept = points[:: len(points) // COLUMNS + 1]
+    edges = [frame.start, *((a[0] + b[0]) / 2 for a, b in pairwise(kept)), 0.0]
+    records = [
+        {"x": left, "x2": right, "y": scale.low, "y2": scale.top,
+         "say": f"{format_bytes(y)}, {format_seconds(max(0, -x))} before the end"}
+        for (x, y), (left, right) in zip(kept, pairwise(edges), strict=True)
+    ]  # fmt: skip
+    return layer(
+        "rect", records, {"opacity": 0, "clip": True}, x="x", x2="x2", y="y", y2="y2", description="say"
+    )
 
 
 def _marks(report: Report, frame: Frame, layout: Layout, scale: Scale) -> list[Spec]:
@@ -198,8 +243,11 @@ def _marks(report: Report, frame: Frame, layout: Layout, scale: Scale) -> list[S
     marks = fields.rows(report.chart, "marks")
     found = [(frame.at(at), fields.text(row, "text") or fields.text(row, "kind")) for row in marks
              if (at := fields.when(row, "at")) and fields.text(row, "kind") != "kill"]  # fmt: skip
-    restarts = fields.texts(report.memory, "restarts")
-    found += [(frame.at(at), "restart") for text in restarts if (at := fields.moment(text))]
+    near = -frame.start / 100
+    restarts = [
+        frame.at(at) for text in fields.texts(report.memory, "restarts") if (at := fields.moment(text))
+    ]
+    found += [(x, "restart") for x in restarts if all(abs(x - other) > near for other, _ in found)]
     found = sorted(place for place in found if frame.start <= place[0] < 0)[:8]
     if not found:
         return []
@@ -208,10 +256,14 @@ def _marks(report: Report, frame: Frame, layout: Layout, scale: Scale) -> list[S
         {"x": x, "y": scale.low + scale.per_y * (8 + 13 * (n % 2)), "text": clip(clean(text), 24)}
         for n, (x, text) in enumerate(found)
     ]
-    right = [label for label in labels if label["x"] > frame.start * 0.3]
-    left = [label for label in labels if label["x"] <= frame.start * 0.3]
+    line = segments(ends, MARK, 1, [2, 3])
+    if layout.small:
+        return [line]
+    room = frame.start * (1 - 140 / layout.width)  # left of it a label has its room only on the right
+    right = [label for label in labels if label["x"] > room]
+    left = [label for label in labels if label["x"] <= room]
     return [
-        _segments(ends, MARK, 1, [2, 3]),
+        line,
         *([texts(left, color=MARK, dx=4)] if left else []),
         *([texts(right, color=MARK, dx=-4, align="right")] if right else []),
     ]
@@ -230,8 +282,10 @@ def _labels(
     last, value = points[-1]
     blind = f", {format_seconds(-last)} before" if last < -0.5 else ""
     said = (scale.y(value), format_bytes(value) + blind, LINE)
+    if layout.small:
+        return []
     if layout.narrow:
-        return _labels_inside(points, said, layout, scale, levels[0])
+        return _labels_inside(points, said, layout, scale, levels)
     wanted = [*_right_labels(report, others, levels, scale, style), said]
     places = spread([-y for y, _, _ in wanted], 15 * scale.per_y)
     layers = []
@@ -247,19 +301,35 @@ def _labels_inside(
     said: tuple[float, str, str],
     layout: Layout,
     scale: Scale,
-    limit: float | None,
+    levels: tuple[float | None, float | None],
 ) -> list[Spec]:
-    """The limit above its line; the last sample above its dot, or under the curve when the limit is too near."""
+    """Limit and request above their lines; the last sample above its dot, or under the curve when the limit is near."""
     height, text, color = said
+    limit, request = levels
     record = {"x": points[-1][0], "y": height, "text": text}
     if limit is not None and abs(scale.y(limit) - height) < 26 * scale.per_y:
-        under = points[0][0] * 150 / layout.width  # the stretch of time that the label is wide
-        record["y"] = min(scale.y(y) for x, y in points if x >= points[-1][0] + under) - 14 * scale.per_y
+        reach = points[-1][0] + _reach(points, text, layout)
+        record["y"] = min(scale.y(y) for x, y in points if x >= reach) - 22 * scale.per_y
     layers = [texts([record], color=color, align="right", dx=-8, dy=-8)]
     if limit is not None:
         named = {"x": 0, "y": scale.y(limit), "text": f"limit {format_bytes(limit)}"}
         layers.append(texts([named], color=KILL, align="right", dx=-4, dy=-8))
+    if request is not None and _free(points, scale.y(request), layout, scale):
+        named = {"x": points[0][0], "y": scale.y(request), "text": f"request {format_bytes(request)}"}
+        layers.append(texts([named], color=MUTED, dx=4, dy=-8))
     return layers
+
+
+def _reach(points: list[tuple[float, float]], text: str, layout: Layout) -> float:
+    """The stretch of time, negative, that a text is wide."""
+    return min(points[0][0], -1e-9) * (len(text) * layout.size * 0.56 + 16) / layout.width
+
+
+def _free(points: list[tuple[float, float]], y: float, layout: Layout, scale: Scale) -> bool:
+    """Whether a label at the left end of a line at height ``y`` is clear of the curve."""
+    until = points[0][0] - _reach(points, "request 000 MiB", layout)
+    near = any(-4 < (scale.y(v) - y) / scale.per_y < 22 for x, v in points if x <= until)
+    return scale.low < y < scale.top and not near
 
 
 def _right_labels(
@@ -285,97 +355,3 @@ def _right_labels(
         middle = sorted(line[-1][1] for line in others)[len(others) // 2]
         wanted.append((scale.y(middle), view.plural(len(others), "other pod"), MUTED))
     return wanted
-
-
-def workers_chart(report: Report, frame: Frame, layout: Layout) -> Spec | None:
-    """Memory of each worker process of the dead container, where it is known."""
-    series = [one for one in fields.rows(report.memory, "series") if fields.text(one, "process")][
-        : len(WORKERS)
-    ]
-    lines = [(clip(clean(fields.text(one, "process")), 28), _inside(one, frame)) for one in series]
-    lines = [(name, points) for name, points in lines if points]
-    if not lines:
-        return None
-    scale = Scale([value for _, points in lines for _, value in points], None, 150)
-    layers: list[Spec] = [_axes(frame, layout, scale)]
-    ends = spread([-scale.y(points[-1][1]) for _, points in lines], 14 * scale.per_y)
-    for (name, points), end, color in zip(lines, ends, WORKERS, strict=False):
-        records = [{"x": x, "y": scale.y(y)} for x, y in points]
-        layers.append(_trace(records, color))
-        if layout.narrow:
-            layers.append(
-                texts(
-                    [{"x": records[-1]["x"], "y": records[-1]["y"], "text": name}],
-                    color=INK,
-                    align="right",
-                    dy=-8,
-                )
-            )
-        else:
-            layers.append(
-                texts(
-                    [{"x": 0, "y": -end, "text": f"{name}  {format_bytes(points[-1][1])}"}], color=INK, dx=10
-                )
-            )
-    layers += [*kill_line(frame), *room_right(layout, scale.top)]
-    title = f"Memory of the worker processes ({len(lines)})"
-    return configured(stacked(layers, layout.width, 150, title), layout)
-
-
-def pods_chart(report: Report, frame: Frame, layout: Layout) -> Spec | None:
-    """One small chart a pod on the same scales; None with fewer than two pods."""
-    lines = [
-        (clip(clean(pod or "?"), 26, middle=True), dead, points)
-        for pod, dead, points in _by_pod(report, frame)
-    ][:8]
-    if len(lines) < 2:
-        return None
-    limit = view.limit_bytes(report)
-    scale = Scale([value for _, _, points in lines for _, value in points], limit, 90)
-    columns = 2 if layout.narrow else 4
-    small = Layout(
-        width=(layout.width + layout.right) // columns - 50, right=0, size=layout.size, lanes=0, narrow=True
-    )
-    charts = []
-    for name, dead, points in lines:
-        records = [{"x": x, "y": scale.y(y)} for x, y in points]
-        color, weight = (LINE, "bold") if dead else (SIBLING, "normal")
-        layers = [
-            _axes(frame, small, scale),
-            _trace(records, color, 1.5),
-            *_levels(limit, None, frame, scale),
-        ]
-        title = {
-            "text": name + (" (died)" if dead else ""),
-            "fontSize": layout.size,
-            "fontWeight": weight,
-            "offset": 4,
-        }
-        charts.append(stacked(layers, small.width, 90, title))
-    return configured({"concat": charts, "columns": columns, "spacing": 14}, layout)
-
-
-def leak_chart(report: Report, layout: Layout) -> Spec | None:
-    """The leak view: lowest memory between requests against completed requests of the suspect, with the fitted line."""
-    floor = fields.mapping(report.memory, "floor")
-    points = fields.pairs(floor, "points")[:600]
-    if len(points) < 3:
-        return None
-    scale = Scale([value for _, value in points], None, 170)
-    most = max(x for x, _ in points)
-    least = min(x for x, _ in points)
-    records = [{"x": x, "y": scale.y(y)} for x, y in points]
-    who = clip(clean(fields.text(floor, "suspect") or "the suspect"), 40, middle=True)
-    axis = {"grid": False, "tickCount": 5, "domainColor": GRID, "ticks": False, "labelPadding": 6,
-            "title": f"completed requests to {who}"}  # fmt: skip
-    x = quantity("x", [least, most or 1], axis)
-    look = {"color": LINE, "size": 24, "opacity": 0.8}
-    layers = [layer("circle", records, look, x=x, y=_size_axis(scale, grid=True))]
-    slope, start = fields.number(floor, "slope_bytes"), fields.number(floor, "intercept_bytes")
-    if slope is not None and start is not None:
-        ends = [
-            {"x": least, "y": scale.y(start + slope * least), "x2": most, "y2": scale.y(start + slope * most)}
-        ]
-        layers.append(_segments(ends, KILL, 2))
-    said = clean(fields.text(floor, "text")) or f"Memory floor against requests to {who}"
-    return configured(stacked(layers, layout.width, 170, title_lines(said, layout)), layout)

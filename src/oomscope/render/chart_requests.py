@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from oomscope.render import fields, phrases, view
+from oomscope.render import fields, phrases, titles, view
 from oomscope.render.chart_frame import (
     DONE,
     GRID,
@@ -50,6 +50,7 @@ class Drawing:
     bars: dict[str, list[Record]] = field(default_factory=dict)  # by colour
     open_start: list[Record] = field(default_factory=list)
     left: list[Record] = field(default_factory=list)  # names of the rows, in the left margin
+    captions: list[Record] = field(default_factory=list)  # the same in a narrow picture, above the row
     ages: dict[str, list[Record]] = field(default_factory=dict)
     names: dict[str, list[Record]] = field(default_factory=dict)
     drawn: int = 0  # requests with a bar of their own
@@ -59,7 +60,7 @@ class Drawing:
 def requests_chart(report: Report, frame: Frame, layout: Layout) -> Spec | None:
     """Chart B; None when there is no request to draw."""
     bars = _labelled(fields.rows(report.chart, "bars"), report)
-    head = 30.0 + (layout.size + 4) * len(title_lines(view.requests_title(report), layout))
+    head = 30.0 + (layout.size + 4) * len(title_lines(titles.requests_title(report), layout))
     drawing = Drawing(y=head)
     opened = [bar for bar in bars if fields.text(bar, "state") == "in_flight"]
     completed = [bar for bar in bars if fields.text(bar, "state") in ("completed", "survived")]
@@ -87,7 +88,8 @@ def _in_flight(drawing: Drawing, bars: list[Row], total: int, frame: Frame, layo
     chosen = [bar for bar in ranked if any(bar is one for one in chosen)]
     if not chosen:
         return
-    drawing.left.append({"x": frame.start, "y": drawing.y + ROW / 2, "text": ["in flight", "at the kill"]})
+    said = ["in flight", f"at the {frame.end}"]
+    drawing.left.append({"x": frame.start, "y": drawing.y + ROW / 2, "text": said})
     top = drawing.y
     for bar in chosen:
         _lane(drawing, bar, frame, layout)
@@ -143,6 +145,9 @@ def _completed(drawing: Drawing, bars: list[Row], frame: Frame, layout: Layout) 
         began, ended = fields.when(bar, "start"), fields.when(bar, "end")
         if began and ended and frame.at(ended) > frame.start and frame.at(began) < 0:
             spans.append((max(frame.at(began), frame.start), min(frame.at(ended), 0.0), bar))
+    if not spans:
+        return
+    _caption(drawing, "completed: over 1 s, and runs of the suspect", frame, layout)
     lanes: list[list[tuple[float, float]]] = []
     least, placed, top = -3 * frame.start / layout.width, 0, drawing.y
     for start, stop, bar in spans:
@@ -160,13 +165,18 @@ def _completed(drawing: Drawing, bars: list[Row], frame: Frame, layout: Layout) 
         say = f"{_label(bar)}, completed after {format_seconds(stop - start)}"
         record = {"x": start, "x2": end, "y": y, "y2": y + THIN, "say": say}
         drawing.bars.setdefault(SURVIVED if suspect else DONE, []).append(record)
-    if not placed:
-        return
     drawing.left.append({"x": frame.start, "y": top + THIN / 2, "text": ["completed,", "over 1 s"]})
     drawing.y = top + max(2 if not layout.narrow else 1, len(lanes)) * (THIN + 3) + 10
     drawing.drawn += placed
     if placed < len(bars):
         drawing.notes.append(f"{placed} of {len(bars):,} completed ones")
+
+
+def _caption(drawing: Drawing, text: str, frame: Frame, layout: Layout) -> None:
+    """In a narrow picture the name of a row of bars stands above it."""
+    if layout.narrow:
+        drawing.captions.append({"x": frame.start, "y": drawing.y + 5, "text": text})
+        drawing.y += 14
 
 
 def _rate(drawing: Drawing, report: Report, frame: Frame, layout: Layout) -> None:
@@ -179,6 +189,7 @@ def _rate(drawing: Drawing, report: Report, frame: Frame, layout: Layout) -> Non
         (b[0] - a[0] for a, b in pairwise(points) if b[0] > a[0]),
         default=-frame.start / 60,
     )
+    _caption(drawing, f"requests per second, at most {most:.3g}", frame, layout)
     low = drawing.y + STRIP
     drawing.bars[RATE] = [
         {
@@ -218,7 +229,9 @@ def _draw(drawing: Drawing, report: Report, frame: Frame, layout: Layout, head: 
         layers.append(
             texts(records, color=color, dx=0 if layout.narrow else 10, fontWeight=weight, limit=limit)
         )
-    if not layout.narrow:
+    if layout.narrow:
+        layers += [texts(drawing.captions, fontSize=layout.size - 1)] if drawing.captions else []
+    else:
         layers.append(texts(drawing.left, align="right", dx=-10, lineHeight=14))
     layers += [
         *_headline(report, drawing, frame, layout, head),
@@ -238,7 +251,7 @@ def _rects(records: list[Record], look: Spec) -> Spec:
 
 
 def _headline(report: Report, drawing: Drawing, frame: Frame, layout: Layout, head: float) -> list[Spec]:
-    lines = title_lines(view.requests_title(report), layout)
+    lines = title_lines(titles.requests_title(report), layout)
     step = layout.size + 4
     title = [{"x": frame.start, "y": 18 + step * n, "text": line} for n, line in enumerate(lines)]
     total = fields.count(report.chart, "total")

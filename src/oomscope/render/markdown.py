@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from oomscope.render import fields, phrases, view
+from oomscope.render import fields, phrases, titles, view
 from oomscope.render.escape import markdown as md
 from oomscope.render.escape import markdown_code as code
 from oomscope.render.fields import Row
@@ -100,7 +100,7 @@ def _evidence(report: Report, style: Style) -> list[str]:
         ("Rule", md(kill.rule)),
         (
             "Memory",
-            md("; ".join(part for part in (view.memory_title(report), view.last_sample(report)) if part)),
+            md("; ".join(part for part in (titles.memory_title(report), view.last_sample(report)) if part)),
         ),
         ("Requests in flight", _count(report)),
     ]

@@ -37,7 +37,7 @@ def percent(row: fields.Row, key: str) -> str:
 def spans(row: fields.Row) -> str:
     """``0.4 s / 3.1 s``: median and 99th percentile."""
     low, high = fields.number(row, "p50_s"), fields.number(row, "p99_s")
-    return "-" if low is None and high is None else f"{format_seconds(low)}/{format_seconds(high)}"
+    return "-" if low is None and high is None else f"{format_seconds(low)} / {format_seconds(high)}"
 
 
 def coverage_line(coverage: fields.Row) -> str:

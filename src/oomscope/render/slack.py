@@ -6,7 +6,7 @@ import json
 from datetime import datetime, tzinfo
 from typing import Any, Literal
 
-from oomscope.render import view
+from oomscope.render import titles, view
 from oomscope.render.escape import clean, clip
 from oomscope.render.escape import slack as mrkdwn
 from oomscope.render.escape import slack_code as code
@@ -66,7 +66,7 @@ def slack_blocks(
         ]
         if image_url and _is_web(image_url):
             blocks.append(
-                {"type": "image", "image_url": image_url, "alt_text": clip(view.memory_title(report), 200)}
+                {"type": "image", "image_url": image_url, "alt_text": clip(titles.memory_title(report), 200)}
             )
         blocks.append(_context(_unseen(report, style)))
     if buttons := _buttons(report_url, dashboard_url):

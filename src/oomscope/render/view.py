@@ -34,7 +34,7 @@ from oomscope.render.escape import clean
 from oomscope.render.style import Style
 from oomscope.render.words import PATTERNS, REASONS, SHORT, SOURCES, VERDICTS, status_word
 from oomscope.report import EvidenceRef, GapDoc, Hypothesis, Kill, Report, RequestDoc, Suspect
-from oomscope.units import format_bytes, format_seconds
+from oomscope.units import format_seconds
 
 LONGEST_NAME = 300
 
@@ -303,49 +303,25 @@ def dead_series(report: Report) -> fields.Row | None:
     return None
 
 
-def memory_title(report: Report) -> str:
-    """The finding of the memory chart as a sentence."""
-    given = fields.text(report.memory, "title")
-    if given:
-        return clean(given, 160)
-    rise, limit = fields.number(report.memory, "rise_bytes"), limit_bytes(report)
-    end = f" limit of {format_bytes(limit)}" if limit else " kill"
-    if rise and rise > 0 and report.kill.verdict != "not_oom":
-        began, last = fields.when(report.memory, "rise_from"), memory_kill(report)
-        span = f" in the last {format_seconds((last - began).total_seconds())}" if began and last else ""
-        return f"Memory rose {format_bytes(rise)}{span}, then hit the{end}"
-    return f"Memory against the{end}" if limit else "Memory of the container; its limit is unknown"
-
-
-def requests_title(report: Report) -> str:
-    """The finding of the request chart as a sentence."""
-    given = fields.text(report.chart, "title")
-    if given:
-        return clean(given, 160)
-    count = in_flight_count(report)
-    ages = [age for row in fields.rows(report.chart, "bars") if row.get("state") == "in_flight"
-            and (age := fields.number(row, "age_s")) is not None]  # fmt: skip
-    if count is None:
-        return "What was open at the kill cannot be told; requests that completed"
-    if not count and not ages:
-        return "No request was open at the end"
-    longest = f"; the longest had been running for {format_seconds(max(ages))}" if ages else ""
-    return f"{plural(count, 'request')} open at the end{longest}"
-
-
 def legend(report: Report) -> str:
-    """What the main picture is made of, in one sentence."""
+    """What the main picture is made of: only what is in it."""
     metric = fields.text(report.memory, "metric").replace("_", " ")
     step = fields.number(report.memory, "step_s")
     every = f" every {format_seconds(step)}" if step else ""
-    parts = (
-        [f"Memory is the {name(metric)}{every}; dots are samples, hatching is time without any."]
-        if metric
-        else []
-    )
-    return " ".join(
-        [
-            *parts,
-            "Dark bars were cut by the end; light bars completed; red is the suspect, pale red its earlier runs.",
-        ]
-    )
+    said = []
+    if metric and dead_series(report):
+        blind = (
+            "; hatching is time without any" if (fields.number(report.memory, "blind_s") or 0) > 0.5 else ""
+        )
+        said.append(f"Memory is the {name(metric)}{every}; dots are samples{blind}.")
+    bars = fields.rows(report.chart, "bars")
+    states = {fields.text(bar, "state") for bar in bars}
+    if bars:
+        cut = (
+            "Dark bars were cut by the end; light bars completed"
+            if "in_flight" in states
+            else "Bars completed"
+        )
+        accused = any(bar.get("suspect") is True for bar in bars)
+        said.append(cut + ("; red is the suspect, pale red its runs that survived." if accused else "."))
+    return " ".join(said)

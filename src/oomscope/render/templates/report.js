@@ -5,14 +5,16 @@
 
   // Hover values of the charts.
   var tip = document.getElementById("tip");
-  document.addEventListener("pointermove", function (event) {
+  var point = function (event) {
     var mark = event.target.closest && event.target.closest("figure [aria-label]");
     tip.hidden = !mark;
     if (!mark) return;
     tip.textContent = mark.getAttribute("aria-label");
     tip.style.left = Math.max(4, Math.min(event.clientX + 12, innerWidth - tip.offsetWidth - 8)) + "px";
     tip.style.top = Math.max(4, event.clientY - tip.offsetHeight - 10) + "px";
-  });
+  };
+  document.addEventListener("pointermove", point);
+  document.addEventListener("pointerdown", point);
 
   // Column sort: by data-v when a cell has one, else by its text; unknown values last.
   each("th[data-sort]", function (head) {
@@ -37,11 +39,12 @@
     });
   });
 
-  // Filter box over a table.
+  // Filter box over a table; a folded table opens.
   each("input[data-filter]", function (box) {
     var rows = document.getElementById(box.getAttribute("data-filter")).tBodies[0].rows;
     box.addEventListener("input", function () {
-      var wanted = box.value.toLowerCase();
+      var wanted = box.value.toLowerCase(), rest = box.closest("main").querySelector(".rest");
+      if (wanted && rest) rest.open = true;
       Array.prototype.forEach.call(rows, function (row) { row.hidden = row.textContent.toLowerCase().indexOf(wanted) < 0; });
     });
   });

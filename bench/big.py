@@ -1,0 +1,170 @@
+"""One incident with a million requests in its window and thousands in flight: analysed, drawn, weighed.
+
+python -m bench.big --requests 1000000 --in-flight 5000
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from oomscope.evidence import Bundle, save
+from oomscope.facts import (
+    MEMORY_SCHEMA,
+    REQUEST_SCHEMA,
+    ContainerFacts,
+    Coverage,
+    LogStream,
+    PodFacts,
+    Target,
+    Termination,
+    Window,
+    polars_schema,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+KILLED = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+WINDOW_S, ENDPOINTS, PODS = 7200.0, 400, 4
+LIMIT = 8 * 2**30
+
+
+def big_bundle(requests: int = 1_000_000, in_flight: int = 5_000, seed: int = 1) -> Bundle:
+    """Four pods, 400 endpoints, two hours; one endpoint floods the pod that dies. Equal arguments, equal bundles."""
+    rng = np.random.default_rng(seed)
+    boot = KILLED - timedelta(seconds=WINDOW_S)
+    names = [f"web-7c9d5b7c6f-{'abcdefgh'[n] * 5}" for n in range(PODS)]
+    ids = [f"{n + 1:02x}" * 32 for n in range(PODS)]
+    coverage = Coverage(requests * 3, requests * 3, 0, requests, requests - in_flight)
+    pods = [_pod(name, cid, boot, dead=n == 0) for n, (name, cid) in enumerate(zip(names, ids, strict=True))]
+    streams = [
+        LogStream(name, f"{name}.log", "shop", name, "app", cid, shape="rails_tagged", first_at=boot,
+                  last_at=KILLED, boot_seen_at=boot, coverage=coverage)
+        for name, cid in zip(names, ids, strict=True)
+    ]  # fmt: skip
+    return Bundle(
+        target=Target("shop", "web", names[0], "app", KILLED), window=Window(boot, KILLED),
+        requests=_requests(rng, requests, in_flight, names, ids), memory=_memory(rng, names, ids),
+        pods=tuple(pods), streams=tuple(streams), sources=("app_log", "kubernetes", "memory"),
+    )  # fmt: skip
+
+
+def _requests(
+    rng: np.random.Generator, count: int, in_flight: int, names: list[str], ids: list[str]
+) -> pl.DataFrame:
+    done = count - in_flight
+    weights = 1 / np.arange(1, ENDPOINTS + 1)
+    who = np.concatenate([rng.choice(ENDPOINTS, done, p=weights / weights.sum()), _open_ones(rng, in_flight)])
+    pod = np.concatenate([rng.integers(0, PODS, done), np.zeros(in_flight, dtype=np.int64)])
+    start = np.concatenate([rng.uniform(-WINDOW_S, -1, done), -rng.gamma(2.0, 8.0, in_flight) - 0.01])
+    length = np.minimum(rng.lognormal(-2.5, 1.0, done), -start[:done])
+    end = np.concatenate([start[:done] + length, np.full(in_flight, np.nan)])
+    order = np.argsort(start, kind="stable")
+    who, pod, start, end = who[order], pod[order], start[order], end[order]
+    return _table(who, pod, start, end, names, ids)
+
+
+def _open_ones(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+    """Most of what is open is one rare endpoint."""
+    return np.where(rng.random(count) < 0.8, 60, rng.integers(0, ENDPOINTS, count)).astype(np.int64)
+
+
+def _table(
+    who: NDArray[np.int64], pod: NDArray[np.int64], start: NDArray[np.float64], end: NDArray[np.float64],
+    names: list[str], ids: list[str],
+) -> pl.DataFrame:  # fmt: skip
+    zero, number = np.datetime64(KILLED.replace(tzinfo=None), "us"), np.arange(who.size)
+    began = pl.Series("started_at", zero + (start * 1e6).astype("timedelta64[us]")).dt.replace_time_zone(
+        "UTC"
+    )
+    done = ~np.isnan(end)
+    ended = pl.Series(zero + (np.nan_to_num(end) * 1e6).astype("timedelta64[us]")).dt.replace_time_zone("UTC")
+    frame = pl.DataFrame({"who": who, "pod_number": pod, "number": number, "done": done}).with_columns(
+        began, ended.alias("ended")
+    )
+    streams = pl.col("pod_number").replace_strict(dict(enumerate(names)), return_dtype=pl.String)
+    known = frame.with_columns(
+        stream=streams, pod=streams,
+        container_id=pl.col("pod_number").replace_strict(dict(enumerate(ids)), return_dtype=pl.String),
+        request_id=pl.format("{}-0000-4000-8000-000000000000", pl.col("number").cast(pl.String).str.pad_start(8, "0")),
+        method=pl.lit("GET"), path=pl.format("/area{}/items/{}", "who", pl.col("number") % 9973),
+        endpoint=pl.format("Area{}Controller#show", "who"),
+        client=pl.format("10.0.{}.{}", pl.col("number") % 200, pl.col("number") % 250),
+        processing_at="started_at", ended_at=pl.when("done").then("ended"),
+        state=pl.when("done").then(pl.lit("completed")).otherwise(pl.lit("open")), status=pl.when("done").then(200),
+        line="number", raw=pl.when(~pl.col("done")).then(pl.format('Started GET "/area{}/items"', "who")),
+    )  # fmt: skip
+    kinds = polars_schema(REQUEST_SCHEMA)
+    columns = [
+        (pl.col(name) if name in known.columns else pl.lit(None).alias(name)).cast(kind)
+        for name, kind in kinds.items()
+    ]
+    return known.select(columns)
+
+
+def _memory(rng: np.random.Generator, names: list[str], ids: list[str]) -> pl.DataFrame:
+    rows = []
+    times = np.arange(-WINDOW_S, -3, 15.0)
+    for n, (name, cid) in enumerate(zip(names, ids, strict=True)):
+        rise = np.clip((times + 60) / 57, 0, 1) * 0.45 * LIMIT if n == 0 else 0.0
+        level = 0.5 * LIMIT + rise + rng.normal(0, 0.005 * LIMIT, times.size)
+        rows += [
+            {"at": KILLED + timedelta(seconds=float(t)), "namespace": "shop", "pod": name, "container": "app",
+             "container_id": cid, "working_set_bytes": int(y), "limit_bytes": LIMIT, "source": "prometheus"}
+            for t, y in zip(times, level, strict=True)
+        ]  # fmt: skip
+    kinds = polars_schema(MEMORY_SCHEMA)
+    return pl.DataFrame([{name: row.get(name) for name in kinds} for row in rows], schema=kinds)
+
+
+def _pod(name: str, cid: str, boot: datetime, *, dead: bool) -> PodFacts:
+    end = Termination("pod.lastState", 137, "OOMKilled", None, boot, KILLED, cid)
+    container = ContainerFacts(
+        "app", container_id=None if dead else cid, running_since=None if dead else boot, restart_count=int(dead),
+        limit_bytes=LIMIT, request_bytes=LIMIT // 2, terminations=(end,) if dead else (),
+    )  # fmt: skip
+    return PodFacts("shop", name, workload_kind="Deployment", workload="web", containers=(container,))
+
+
+def main() -> None:
+    """Time the way from a saved bundle to the page."""
+    from oomscope import pipeline
+    from oomscope.evidence import load
+    from oomscope.render import render
+
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.big", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--in-flight", type=int, default=5_000)
+    parser.add_argument("--keep", type=Path, help="write bundle/ and report.html here")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = given.keep or Path(scratch)
+        save(big_bundle(given.requests, given.in_flight), folder / "bundle", force=True)
+        at = [time.perf_counter()]
+        bundle = load(folder / "bundle")
+        at.append(time.perf_counter())
+        report = pipeline.analyse(bundle)
+        at.append(time.perf_counter())
+        page = render(report, "html")
+        at.append(time.perf_counter())
+        (folder / "report.html").write_text(page, encoding="utf-8")
+        load_s, analyse_s, render_s = (b - a for a, b in pairwise(at))
+        print(
+            f"load {load_s:.2f} s, analyse {analyse_s:.2f} s, render {render_s:.2f} s, {len(page) / 1e3:.0f} kB"
+        )
+        print(f"{len(report.in_flight):,} in flight; cause {report.cause.hypothesis} {report.cause.strength}")
+
+
+if __name__ == "__main__":
+    main()
