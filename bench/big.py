@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KILLED = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
-WINDOW_S, ENDPOINTS, PODS = 7200.0, 400, 4
+WINDOW_S, ENDPOINTS, FLOODING, PODS = 7200.0, 400, 60, 4
 LIMIT = 8 * 2**30
 
 
@@ -61,21 +61,19 @@ def big_bundle(requests: int = 1_000_000, in_flight: int = 5_000, seed: int = 1)
 def _requests(
     rng: np.random.Generator, count: int, in_flight: int, names: list[str], ids: list[str]
 ) -> pl.DataFrame:
-    done = count - in_flight
-    weights = 1 / np.arange(1, ENDPOINTS + 1)
-    who = np.concatenate([rng.choice(ENDPOINTS, done, p=weights / weights.sum()), _open_ones(rng, in_flight)])
+    done, flood = count - in_flight, in_flight * 4 // 5
+    usual = 1 / np.arange(1, ENDPOINTS + 1)
+    others = rng.choice(ENDPOINTS, count - flood, p=usual / usual.sum())
+    who = np.concatenate([others, np.full(flood, FLOODING)])
     pod = np.concatenate([rng.integers(0, PODS, done), np.zeros(in_flight, dtype=np.int64)])
-    start = np.concatenate([rng.uniform(-WINDOW_S, -1, done), -rng.gamma(2.0, 8.0, in_flight) - 0.01])
-    length = np.minimum(rng.lognormal(-2.5, 1.0, done), -start[:done])
-    end = np.concatenate([start[:done] + length, np.full(in_flight, np.nan)])
+    length = rng.lognormal(-2.5, 1.0, count - flood)
+    age = np.concatenate([length[done:], rng.gamma(2.0, 8.0, flood)]) + 0.01
+    start = np.concatenate([rng.uniform(-WINDOW_S, -1, done), -age])
+    end = np.concatenate(
+        [start[:done] + np.minimum(length[:done], -start[:done]), np.full(in_flight, np.nan)]
+    )
     order = np.argsort(start, kind="stable")
-    who, pod, start, end = who[order], pod[order], start[order], end[order]
-    return _table(who, pod, start, end, names, ids)
-
-
-def _open_ones(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
-    """Most of what is open is one rare endpoint."""
-    return np.where(rng.random(count) < 0.8, 60, rng.integers(0, ENDPOINTS, count)).astype(np.int64)
+    return _table(who[order], pod[order], start[order], end[order], names, ids)
 
 
 def _table(

@@ -12,7 +12,7 @@ import typer
 from oomscope.cli.app import COMMANDS, build
 
 FOLDER = Path(__file__).parent.parent / "docs" / "commands"
-NAMES = [name for name, _, _ in COMMANDS]
+NAMES = [name for name, *_ in COMMANDS]
 _PART = re.compile(r"(<!-- help:(\w+) -->\n)(.*?)(<!-- /help -->)", re.DOTALL)
 
 

@@ -32,7 +32,7 @@ def test_demo_names_a_cause_in_24_lines(capsys: pytest.CaptureFixture[str]) -> N
     assert max(map(len, lines)) <= 80
 
 
-@pytest.mark.parametrize("name", [name for name, _, _ in COMMANDS])
+@pytest.mark.parametrize("name", [name for name, *_ in COMMANDS])
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str], name: str) -> None:
     code, out, _ = call(capsys, name, "--help")
     assert code == 0

@@ -246,6 +246,8 @@ def _clock(match: _Match) -> _Clock:
     """The difference of the two clocks, from the traced pairs or from paths that are rare on both sides."""
     rows = np.flatnonzero(match.traced)
     left, right = match.left[rows], match.right[match.access_of[rows]]
+    if match.left.is_empty() or match.right.is_empty():
+        return _Clock()
     if len(rows) < 5:
         left, right = _rare_pairs(match)
     answered = (left["end"] - right["end"]).to_numpy()[_has(left, "end") & _has(right, "end", "status")]

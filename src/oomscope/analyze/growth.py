@@ -219,8 +219,11 @@ def _counts(times: Floats, who: NDArray[np.int64], n: int, edges: Floats) -> Flo
 def _seconds(start: Floats, end: Floats, who: NDArray[np.int64], n: int, edges: Floats) -> Floats:
     """Seconds of running inside every bin: differences of sum(max(0, t - start)) - sum(max(0, t - end))."""
     total = np.zeros((edges.size, n))
+    order = np.argsort(who, kind="stable")
+    bounds = np.searchsorted(who[order], np.arange(n + 1))
     for e in np.unique(who):
-        total[:, e] = _ramp(start[who == e], edges) - _ramp(end[who == e], edges)
+        mine = order[bounds[e] : bounds[e + 1]]
+        total[:, e] = _ramp(start[mine], edges) - _ramp(end[mine], edges)
     return np.diff(total, axis=0)
 
 

@@ -23,9 +23,13 @@ class EndpointNames:
 
     def names(self, methods: pl.Series, paths: pl.Series) -> list[str]:
         """``name`` of many; every distinct pair is looked up once."""
-        pairs = list(zip(methods, templates(paths), strict=True))
-        known = {pair: self.name(*pair) for pair in set(pairs)}
-        return [known[pair] for pair in pairs]
+        pairs = pl.DataFrame({"method": methods.rename("method"), "path": templates(paths).rename("path")})
+        known = pairs.unique(maintain_order=True)
+        known = known.with_columns(
+            name=pl.Series([self.name(*pair) for pair in known.iter_rows()], dtype=pl.String)
+        )
+        named = pairs.join(known, on=["method", "path"], how="left", nulls_equal=True, maintain_order="left")
+        return named["name"].to_list()
 
     def template(self, path: str | None) -> str:
         """Path with its variable segments replaced."""

@@ -252,11 +252,12 @@ def _time(kill: KillCase) -> datetime:
 
 
 def _columns(table: pl.DataFrame, source: str) -> Runs:
-    named = table.select("name", "job").unique().sort("name", "job")
-    keys = list(named.iter_rows())
-    code = {key: index for index, key in enumerate(keys)}
-    lives = sorted(set(table["life"]))
-    life_code = {life: index for index, life in enumerate(lives)}
+    named = table.select("name", "job").unique().sort("name", "job").with_row_index("who")
+    lives = table.select("life").unique().sort("life").with_row_index("life_number")
+    coded = table.select("name", "job", "life").join(
+        named, on=["name", "job"], how="left", maintain_order="left"
+    )
+    coded = coded.join(lives, on="life", how="left", maintain_order="left")
 
     def floats(column: str) -> Floats:
         return table[column].cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(float)
@@ -267,13 +268,12 @@ def _columns(table: pl.DataFrame, source: str) -> Runs:
     def flags(column: str) -> Flags:
         return table[column].fill_null(False).to_numpy().astype(bool)
 
-    pairs = zip(table["name"], table["job"], strict=True)
     return Runs(
-        names=tuple(name for name, _ in keys),
-        is_job=np.array([job for _, job in keys], dtype=bool),
-        lives=tuple(lives),
-        who=np.array([code[pair] for pair in pairs], dtype=np.int64),
-        life=np.array([life_code[life] for life in table["life"]], dtype=np.int64),
+        names=tuple(named["name"]),
+        is_job=named["job"].to_numpy().astype(bool),
+        lives=tuple(lives["life"]),
+        who=coded["who"].to_numpy().astype(np.int64),
+        life=coded["life_number"].to_numpy().astype(np.int64),
         start=floats("start"),
         end=floats("end"),
         allocs=floats("allocs"),

@@ -12,6 +12,8 @@ from oomscope.analyze.ledger import tidy
 from oomscope.units import iso
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from oomscope.analyze.case import Case
     from oomscope.analyze.model import KillCase
     from oomscope.report import Strength
@@ -26,21 +28,26 @@ def endpoint_rows(case: Case, ranked: list[tuple[Candidate, Strength]]) -> tuple
     order = sorted(
         range(case.runs.n), key=lambda e: (place[e][0] if e in place else 9999, -case.transient.open[e], e)
     )
-    return tuple(_endpoint_row(case, e, place.get(e)) for e in order[:MAX_ENDPOINTS])
+    by_endpoint = np.argsort(case.runs.who, kind="stable")
+    edges = np.searchsorted(case.runs.who[by_endpoint], np.arange(case.runs.n + 1))
+    mine = {e: by_endpoint[edges[e] : edges[e + 1]] for e in order[:MAX_ENDPOINTS]}
+    return tuple(_endpoint_row(case, e, rows, place.get(e)) for e, rows in mine.items())
 
 
-def _endpoint_row(case: Case, e: int, place: tuple[int, Candidate, Strength] | None) -> dict[str, Any]:
+def _endpoint_row(
+    case: Case, e: int, mine: NDArray[np.int64], place: tuple[int, Candidate, Strength] | None
+) -> dict[str, Any]:
+    """``mine``: its runs."""
     runs, t = case.runs, case.transient
-    mine = runs.who == e
-    done = mine & ~np.isnan(runs.end)
-    duration = runs.duration[done]
+    done = mine[~np.isnan(runs.end[mine])]
+    duration = runs.end[done] - runs.start[done]
     method, pattern = case.names.pattern(runs.names[e])
     row: dict[str, Any] = {
         "endpoint": runs.names[e], "kind": "job" if runs.is_job[e] else "endpoint", "method": method,
-        "path_pattern": pattern, "count": int(mine.sum()), "share": tidy(mine.sum() / max(runs.who.size, 1)),
+        "path_pattern": pattern, "count": mine.size, "share": tidy(mine.size / max(runs.who.size, 1)),
         "open": int(t.open[e]), "expected": tidy(float(t.expected[e])),
         "lift": tidy(float(t.open[e] / t.expected[e])) if t.expected[e] > 0 else None,
-        "survived": int(done.sum()),
+        "survived": done.size,
         "verdict": "" if place is None or place[1].probability < 0.01 else place[2],
     }  # fmt: skip
     if duration.size:

@@ -306,11 +306,12 @@ def open_refs(case: Case, who: int, limit: int = 5) -> tuple[EvidenceRef, ...]:
     name, is_job = runs.names[who], bool(runs.is_job[who])
     table = case.flight.jobs if is_job else case.flight.requests
     column = "job_class" if is_job else "endpoint"
-    for row in table.sort("age_s", descending=True, maintain_order=True).iter_rows(named=True):
-        if row[column] == name and len(refs) < limit:
-            source = row["stream"] or ("alb" if not is_job else "app_log")
-            ref = f"line {row['line']}" if row["line"] is not None else row.get("request_id")
-            refs.append(EvidenceRef(source=source, ref=ref, raw=shorten(row["raw"])))
+    mine = table.filter(table[column] == name)
+    oldest = mine.sort("age_s", descending=True, maintain_order=True).head(limit)
+    for row in oldest.iter_rows(named=True):
+        source = row["stream"] or ("alb" if not is_job else "app_log")
+        ref = f"line {row['line']}" if row["line"] is not None else row.get("request_id")
+        refs.append(EvidenceRef(source=source, ref=ref, raw=shorten(row["raw"])))
     return tuple(refs)
 
 

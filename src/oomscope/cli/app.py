@@ -8,23 +8,38 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-# name, module, panel in --help
-COMMANDS: tuple[tuple[str, str, str], ...] = (
-    ("investigate", "oomscope.cli.investigate", "Investigate"),
-    ("explain", "oomscope.cli.explain", "Investigate"),
-    ("list", "oomscope.cli.list_kills", "Investigate"),
-    ("demo", "oomscope.cli.demo", "Investigate"),
-    ("kills", "oomscope.cli.kills", "Investigate"),
-    ("collect", "oomscope.cli.collect", "Save and replay"),
-    ("report", "oomscope.cli.report", "Save and replay"),
-    ("schema", "oomscope.cli.schema", "Save and replay"),
-    ("logs", "oomscope.cli.logs", "Step by step"),
-    ("requests", "oomscope.cli.requests", "Step by step"),
-    ("alb", "oomscope.cli.alb", "Step by step"),
-    ("doctor", "oomscope.cli.doctor", "Set up"),
-    ("config", "oomscope.cli.config", "Set up"),
-    ("serve", "oomscope.cli.serve", "Serve"),
-    ("mcp", "oomscope.cli.mcp", "Serve"),
+# name, module, panel in --help, one line for the list of commands (whole at 80 columns)
+COMMANDS: tuple[tuple[str, str, str, str], ...] = (
+    (
+        "investigate",
+        "oomscope.cli.investigate",
+        "Investigate",
+        "Say what killed a pod and which request or job it was.",
+    ),
+    (
+        "explain",
+        "oomscope.cli.explain",
+        "Investigate",
+        "Evidence for and against one hypothesis, with raw lines.",
+    ),
+    ("list", "oomscope.cli.list_kills", "Investigate", "Kills in a folder of bundles, one line each."),
+    ("demo", "oomscope.cli.demo", "Investigate", "A real incident that ships with the package; no cluster."),
+    ("kills", "oomscope.cli.kills", "Investigate", "OOM kills that the live sources know of."),
+    ("collect", "oomscope.cli.collect", "Save and replay", "Save all evidence of an incident as one folder."),
+    (
+        "report",
+        "oomscope.cli.report",
+        "Save and replay",
+        "A report from a bundle, or an earlier report in another form.",
+    ),
+    ("schema", "oomscope.cli.schema", "Save and replay", "The JSON Schema of the report."),
+    ("logs", "oomscope.cli.logs", "Step by step", "The log of a pod from CloudWatch Logs."),
+    ("requests", "oomscope.cli.requests", "Step by step", "Requests that started and never completed."),
+    ("alb", "oomscope.cli.alb", "Step by step", "Those requests in the load balancer's log."),
+    ("doctor", "oomscope.cli.doctor", "Set up", "Which sources are reachable, permitted, fresh, complete."),
+    ("config", "oomscope.cli.config", "Set up", "Each setting with its value and where it comes from."),
+    ("serve", "oomscope.cli.serve", "Serve", "Take alerts, investigate, post reports."),
+    ("mcp", "oomscope.cli.mcp", "Serve", "Five read-only tools for an agent (MCP on stdio)."),
 )
 
 HELP = """Tells you which request killed your Rails pod.
@@ -77,9 +92,9 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.callback()(_root)
-    for name, module, panel in COMMANDS:
+    for name, module, panel, short in COMMANDS:
         command = importlib.import_module(module).command
-        app.command(name, rich_help_panel=panel, no_args_is_help=False)(command)
+        app.command(name, short_help=short, rich_help_panel=panel, no_args_is_help=False)(command)
     return app
 
 

@@ -50,7 +50,7 @@ def _title(report: Report, style: Style) -> list[str]:
 
 def _summary(report: Report, style: Style) -> list[str]:
     said = view.answer(report)
-    head = said.heading.capitalize()
+    head = view.heading(said)
     strength = f" ({said.strength} evidence)" if said.strength else ""
     lines = ["### Summary", "", f"**{head}{strength}**" + (f": {_who(said)}" if said.suspect else "")]
     if said.detail and said.detail != said.suspect:

@@ -125,7 +125,7 @@ def _first_lines(report: Report, style: Style, stage: Stage) -> str:
 
 def _cause(report: Report) -> str:
     said = view.answer(report)
-    head = f"*{said.heading.capitalize()}*" + (f"  ({said.strength} evidence)" if said.strength else "")
+    head = f"*{view.heading(said)}*" + (f"  ({said.strength} evidence)" if said.strength else "")
     lines = [head]
     if said.suspect:
         lines.append(code(said.suspect, 400) + (f"  {code(said.detail, 200)}" if said.detail else ""))

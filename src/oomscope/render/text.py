@@ -124,16 +124,21 @@ def header(report: Report, style: Style, width: int, most: int = 2) -> Lines:
     note = f" ({container})" if container else ""
     if cell_len(word + place + note + time) + 4 > width:
         note = ""
-    room = max(12, width - cell_len(word + note + time) - 4)
+    beside_it = (
+        f"  {time}" if cell_len(word + place + note + time) + 4 <= width else ""
+    )  # else below: a name is copied
+    room = max(12, width - cell_len(word + note + beside_it) - 2)
     look = SUSPECT if report.kill.verdict.startswith("oom") else HEAD
-    lines = [Text.assemble((word, look), "  ", (clip(place, room, middle=True), HEAD), note, "  ", time)]
+    lines = [Text.assemble((word, look), "  ", (clip(place, room, middle=True), HEAD), note, beside_it)]
     again, statement = view.recurrence(report, style), clean(report.kill.statement, 400)
     if view.answer(report).form not in ("cause", "abstain"):
         statement = ""  # it is the answer itself
     named = note or (most and not again and report.target.container and report.target.container in statement)
-    second = " · ".join(part for part in (again, "" if named else clip(container, 40)) if part)
+    below = "" if beside_it else time
+    parts = [below, again, "" if named else clip(container, 40)]
+    second = " · ".join(part for part in parts if part)
     if again and cell_len(second) > width:
-        second = again
+        second = " · ".join(part for part in parts[:2] if part)
     lines += [Text(line) for line in wrap(second, width, 2) if line]
     if statement and most and not again:
         lines += [Text(line) for line in wrap(statement, width, most)]

@@ -261,6 +261,11 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def heading(said: Answer) -> str:
+    """The heading of the answer as a sentence starts: ``Cannot tell if it was an OOM kill``."""
+    return said.heading.capitalize().replace(" oom ", " OOM ")
+
+
 def _sentence(text: str) -> str:
     return capital(text) + ("" if not text or text.endswith((".", "!", "?")) else ".")
 
