@@ -18,6 +18,7 @@ from lab.traffic import Ask, schedule
 from lab.write import Run
 
 BOOT_S = 90.0
+LEAST_AFTER_S = 3.0
 
 
 class NoIncident(Exception):
@@ -75,10 +76,9 @@ class Experiment:
                 await asyncio.sleep(self.plan.onset_s)
                 await self._roll_out()
             await self._death()
-            await asyncio.sleep(self.plan.after_s)
+            ended_at = await self._aftermath()
         finally:
             load.cancel()
-        ended_at = time.time()
         await self.balancer.finish()
         return self._result(ended_at)
 
@@ -115,6 +115,17 @@ class Experiment:
                 raise NoIncident(f"nothing died within {self.plan.max_s:.0f} s")
             await asyncio.sleep(0.1)
 
+    async def _aftermath(self) -> float:
+        """When the evidence ends: a while after the first kill, but before the next one of the same pod."""
+        till = time.time() + self.plan.after_s
+        while time.time() < till:
+            kills = self._kills()
+            again = [kill for kill, pod, _ in kills if pod is kills[0][1]][1:]
+            if again:
+                return self.ring.wall(again[0].stamp) - 0.2
+            await asyncio.sleep(0.05)
+        return time.time()
+
     def _ends(self) -> list[tuple[float, Pod, Life]]:
         ends = [(life.ended_at, pod, life) for pod in self.pods for life in pod.lives if life.ended_at]
         return sorted(ends, key=lambda end: end[0])
@@ -129,9 +140,7 @@ class Experiment:
 
     def _result(self, ended_at: float) -> Run:
         kills, ends = self._kills(), self._ends()
-        own = [kill for kill in kills if kills and kill[1] is kills[0][1]]
-        if len(own) > 1:
-            raise NoIncident("the same pod was killed twice")
+        kills = [kill for kill in kills if self.ring.wall(kill[0].stamp) <= ended_at]
         if bool(kills) == (self.plan.kind == "not_oom"):
             raise NoIncident("killed for memory, or not, against the plan")
         if kills:
@@ -139,6 +148,8 @@ class Experiment:
             death_at = self.ring.wall(report.stamp)
         else:
             death_at, victim, life = ends[0]
+        if ended_at - death_at < LEAST_AFTER_S:
+            raise NoIncident("the same pod was killed twice at once")
         return Run(
             self.plan, self.names, self.pods, self.balancer.rows if self.balancer else [], kills, victim, life,
             death_at, self.ring.offset, self._noise(death_at), self.started_at, self.load_at, ended_at,

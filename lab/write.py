@@ -50,8 +50,22 @@ class Run:
         """The first kill, the one that is asked about."""
         return self.kills[0] if self.kills else None
 
+    def cut(self) -> None:
+        """Takes away what came after the end of the evidence. Only when nothing runs any more."""
+        for pod in self.pods:
+            pod.lives = [life for life in pod.lives if life.started_at <= self.ended_at]
+            pod.events = [event for event in pod.events if event[0] <= self.ended_at]
+            for life in pod.lives:
+                if life.ended_at and life.ended_at > self.ended_at:
+                    life.ended_at = life.exit_code = None
+        self.rows = [row for row in self.rows if row.created_at <= self.ended_at]
+        for row in self.rows:
+            if row.ended_at and row.ended_at > self.ended_at:
+                row.ended_at = None
+
 
 def write(run: Run, folder: Path) -> None:
+    run.cut()
     (folder / "truth").mkdir(parents=True, exist_ok=True)
     inputs = folder / "input"
     inputs.mkdir(exist_ok=True)
