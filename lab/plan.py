@@ -92,7 +92,7 @@ def _setting(rng: random.Random, kind: str, seed: int, subkind: str | None, log_
         kind=kind, seed=seed, subkind=subkind, fault={}, jobs=_jobs(rng), limit_mb=-(-limit // 8) * 8,
         ballast_mb=ballast, threads=rng.choice((3, 5, 5, 6, 8, 10, 16)), workers=workers,
         n_pods=rng.choice((1, 1, 2, 2, 3)), log_style=log_style, rps=rng.uniform(9, 20), weights=weights,
-        onset_s=rng.uniform(12, 22), fault_rps=0.0, max_s=75.0, after_s=rng.uniform(9, 13), bursts=[],
+        onset_s=rng.uniform(12, 22), fault_rps=0.0, max_s=75.0, after_s=rng.uniform(6, 10), bursts=[],
         style={
             "cgroup": rng.choice(("cgroupfs", "systemd")), "alb_502": rng.choice(("minus1", "elapsed")),
             "kernel_noise": rng.random() < 0.3, "arena_max": rng.random() < 0.4, "pod_limit": rng.random() < 0.3,
@@ -270,7 +270,7 @@ def _background_job(plan: Plan, rng: random.Random) -> None:
 
 def _growth(plan: Plan, rng: random.Random, cap: float) -> None:
     """Every request leaves a little; ``cap`` is where it ends, as a multiple of what there is room for."""
-    wanted = rng.uniform(35, 60)
+    wanted = rng.uniform(25, 45)
     plan.growth_kb = plan.headroom_mb * 1024 / (plan.rps / plan.n_pods * wanted)
     plan.growth_cap_mb = plan.headroom_mb * cap
     plan.onset_s, plan.max_s = rng.uniform(5, 15), 100
