@@ -8,6 +8,7 @@ fields are only ever added at the end, so whatever follows the thirtieth is igno
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -35,6 +36,11 @@ THIRTIETH = re.compile(rb' ([^ "]+)(?: |$)')
 _QUOTED_TAIL = 7  # actions_executed ... classification_reason
 
 
+Bounds = tuple[
+    int, ...
+]  # start, end, start, end ... of spans that do not touch, in order; microseconds since 1970
+
+
 class Damaged(ValueError):
     """The line is not a whole access-log line."""
 
@@ -44,7 +50,8 @@ class AlbStats:
     """What became of the lines: ``lines`` = ``rows`` + ``outside`` + ``control`` + ``blank`` + ``damaged``.
 
     ``outside`` rows have their time outside the window. ``repaired`` rows (counted in ``rows`` too) had raw
-    quotes in the request or the user agent but left only one reading. ``first_damaged`` names the first damaged line.
+    quotes in the request or the user agent but left only one reading. ``left_out`` rows (counted in ``rows`` too) were
+    more than were to be kept. ``first_damaged`` names the first damaged line.
     """
 
     lines: int = 0
@@ -55,6 +62,7 @@ class AlbStats:
     damaged: int = 0
     repaired: int = 0
     bytes: int = 0
+    left_out: int = 0
     first_damaged: str | None = None
 
     def __add__(self, other: AlbStats) -> AlbStats:
@@ -63,11 +71,11 @@ class AlbStats:
         return AlbStats(**counts, first_damaged=self.first_damaged or other.first_damaged)
 
 
-_COUNTS = ("lines", "rows", "outside", "control", "blank", "damaged", "repaired", "bytes")
+_COUNTS = ("lines", "rows", "outside", "control", "blank", "damaged", "repaired", "bytes", "left_out")
 
 
-def read_line(line: bytes, bounds: tuple[int, int] | None) -> tuple[dict[str, Any] | None, AlbStats]:
-    """The row of a line, if it has one inside the bounds (microseconds since 1970), and the count to add for it.
+def read_line(line: bytes, bounds: Bounds | None) -> tuple[dict[str, Any] | None, AlbStats]:
+    """The row of a line, if it has one inside the bounds, and the count to add for it.
 
     A line that ends outside the bounds is not looked at any further.
     """
@@ -77,7 +85,7 @@ def read_line(line: bytes, bounds: tuple[int, int] | None) -> tuple[dict[str, An
     if line.startswith(CONTROL):
         return None, AlbStats(lines=1, control=1, bytes=size)
     try:
-        if bounds and not bounds[0] <= line_time(line) < bounds[1]:
+        if bounds and bisect_right(bounds, line_time(line)) % 2 == 0:
             return None, AlbStats(lines=1, outside=1, bytes=size)
         row = parse_line(line)
     except Damaged:

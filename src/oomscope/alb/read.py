@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, BinaryIO, Protocol
 
 import polars as pl
 
 from oomscope.alb.ahead import read_ahead
 from oomscope.alb.line import MAX_LINE, AlbStats, read_line
-from oomscope.alb.rows import frame_of, micro_bounds
+from oomscope.alb.rows import frame_of, micro_bounds, micros_of
 from oomscope.alb.scan import scan
 from oomscope.facts import ACCESS_SCHEMA, Window, polars_schema
 
@@ -38,22 +39,47 @@ def parse_alb(inputs: Sequence[AlbInput], *, window: Window | None = None) -> pl
 
 
 def parse_alb_report(
-    inputs: Sequence[AlbInput], *, window: Window | None = None, columns: Collection[str] | None = None
+    inputs: Sequence[AlbInput],
+    *,
+    window: Window | Sequence[Window] | None = None,
+    columns: Collection[str] | None = None,
+    limit: int | None = None,
+    near: Sequence[datetime] = (),
 ) -> tuple[pl.DataFrame, AlbStats]:
-    """``parse_alb`` and what became of every line. ``columns``: only these (time, source and line come always)."""
+    """``parse_alb`` and what became of every line.
+
+    ``columns``: only these (time, source and line come always). ``limit``: keep at most so many rows, those nearest to
+    one of the times ``near``, the latest when there are none.
+    """
     wanted = frozenset(columns or ACCESS_SCHEMA) | set(_ORDER)
-    frames, stats = [], AlbStats()
+    frames, held, stats = list[pl.DataFrame](), 0, AlbStats()
     for frame, found in scan_alb(inputs, window=window, columns=wanted):
         stats += found
         if frame.height:
             frames.append(frame)
+            held += frame.height
+        if limit is not None and held >= 2 * limit:
+            frames, held = [_nearest(pl.concat(frames), limit, near)], limit
     schema = {name: kind for name, kind in polars_schema(ACCESS_SCHEMA).items() if name in wanted}
     table = pl.concat(frames) if frames else pl.DataFrame(schema=schema)
+    if limit is not None and table.height > limit:
+        table = _nearest(table, limit, near)
+    stats += AlbStats(left_out=stats.rows - table.height)
     return table.sort(_ORDER, maintain_order=True), stats
 
 
+def _nearest(table: pl.DataFrame, limit: int, near: Sequence[datetime]) -> pl.DataFrame:
+    time = pl.col("time").to_physical()
+    far = pl.min_horizontal(*((time - micros_of(at)).abs() for at in near)) if near else -time
+    keys = table.select(far.alias("far"), *_ORDER).with_row_index("row").sort("far", *_ORDER)
+    return table[keys["row"].head(limit).sort()]
+
+
 def scan_alb(
-    inputs: Sequence[AlbInput], *, window: Window | None = None, columns: Collection[str] = ACCESS_SCHEMA
+    inputs: Sequence[AlbInput],
+    *,
+    window: Window | Sequence[Window] | None = None,
+    columns: Collection[str] = ACCESS_SCHEMA,
 ) -> Iterator[tuple[pl.DataFrame, AlbStats]]:
     """The rows chunk by chunk, for sums over logs of any size in constant memory; no order within a chunk."""
     bounds, wanted = micro_bounds(window), frozenset(columns)
@@ -65,7 +91,9 @@ def scan_alb(
     yield from read_ahead(inputs, read)
 
 
-def parse_slowly(source: AlbInput, *, window: Window | None = None) -> tuple[pl.DataFrame, AlbStats]:
+def parse_slowly(
+    source: AlbInput, *, window: Window | Sequence[Window] | None = None
+) -> tuple[pl.DataFrame, AlbStats]:
     """One file, line by line, in file order: the meaning that the fast reader is held to."""
     bounds = micro_bounds(window)
     rows: list[dict[str, Any]] = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
+from oomscope.alb.line import Bounds
 from oomscope.facts import ACCESS_SCHEMA, Window, polars_schema
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -19,9 +21,20 @@ def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=plain).cast(schema)  # type: ignore[arg-type]
 
 
-def micro_bounds(window: Window | None) -> tuple[int, int] | None:
-    """The window as microseconds since 1970."""
-    if window is None:
+def micros_of(at: datetime) -> int:
+    """Microseconds since 1970."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def micro_bounds(windows: Window | Sequence[Window] | None) -> Bounds | None:
+    """The windows, put together where they touch; None for no windows: any time."""
+    if windows is None:
         return None
-    micro = timedelta(microseconds=1)
-    return (window.start - _EPOCH) // micro, (window.end - _EPOCH) // micro
+    spans = [windows] if isinstance(windows, Window) else windows
+    edges: list[int] = []
+    for start, end in sorted((micros_of(span.start), micros_of(span.end)) for span in spans):
+        if edges and start <= edges[-1]:
+            edges[-1] = max(edges[-1], end)
+        elif start < end:
+            edges += [start, end]
+    return tuple(edges) or (0, 0)

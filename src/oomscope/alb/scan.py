@@ -32,7 +32,7 @@ from oomscope.alb.bytesview import (
     tokens,
 )
 from oomscope.alb.columns import METHODS, PROTOCOLS, SIDES, TYPES, schema_of, table
-from oomscope.alb.line import MAX_LINE, AlbStats, read_line, split_request
+from oomscope.alb.line import MAX_LINE, AlbStats, Bounds, read_line, split_request
 from oomscope.alb.rows import frame_of
 
 CHUNK = 1 << 21
@@ -51,7 +51,7 @@ _BLANK, _NEWLINE, _QUOTE, _RETURN = 32, 10, 34, 13
 
 
 def scan(
-    stream: BinaryIO, label: str, bounds: tuple[int, int] | None, columns: frozenset[str]
+    stream: BinaryIO, label: str, bounds: Bounds | None, columns: frozenset[str]
 ) -> Iterator[tuple[pl.DataFrame, AlbStats]]:
     """Tables of the asked columns, chunk by chunk, in no particular order; the odd lines' rows come late."""
     np.empty(
@@ -102,7 +102,7 @@ def _block(
     view: View,
     first: int,
     label: str,
-    bounds: tuple[int, int] | None,
+    bounds: Bounds | None,
     columns: frozenset[str],
 ) -> tuple[pl.DataFrame, list[dict[str, Any]], AlbStats]:
     """Table of the lines that end in the block; rows of the odd ones among them; what became of all.
@@ -132,7 +132,7 @@ def _split(view: View, first: int) -> Lines:
     return Lines(view, start, stop, np.arange(first, first + len(stop)), none, none)
 
 
-def _in_window(lines: Lines, bounds: tuple[int, int] | None) -> tuple[Lines, Ints, int]:
+def _in_window(lines: Lines, bounds: Bounds | None) -> tuple[Lines, Ints, int]:
     """Lines whose type and time are proven and inside the window; indexes of unproven ones; count of outside ones."""
     good = (lines.start >= PAD) & (lines.stop < len(lines.view.data) - PAD)  # the edges cannot be read around
     middle = np.flatnonzero(good)
@@ -143,7 +143,7 @@ def _in_window(lines: Lines, bounds: tuple[int, int] | None) -> tuple[Lines, Int
     body[middle] = start + width + 28
     good[middle] = fine & (width > 0) & (lines.view.bytes[start + width + 27] == _BLANK)
     odd = np.flatnonzero(~good)
-    inside = good if bounds is None else good & (time >= bounds[0]) & (time < bounds[1])
+    inside = good if bounds is None else good & (np.searchsorted(bounds, time, side="right") % 2 == 1)
     kept = np.flatnonzero(inside)
     lines = Lines(lines.view, lines.start, lines.stop, lines.number, time, body)
     outside = len(time) - len(odd) - len(kept)
@@ -284,7 +284,7 @@ def _middle(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
 
 
 def _slowly(
-    carry: bytes, lines: Lines, odd: Ints, label: str, bounds: tuple[int, int] | None
+    carry: bytes, lines: Lines, odd: Ints, label: str, bounds: Bounds | None
 ) -> tuple[list[dict[str, Any]], AlbStats]:
     """Rows of the lines that could not be proven ordinary, and what became of them. The first one starts with carry."""
     rows, stats = list[dict[str, Any]](), AlbStats()

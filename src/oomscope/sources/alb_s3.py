@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oomscope.alb.delivery import DELIVERY, last_file
+from oomscope.alb.names import end_by_name, may_hold
 from oomscope.alb.read import parse_alb_report
 from oomscope.errors import SourceError
 from oomscope.facts import Gap, Query, Target, Window
@@ -29,7 +30,7 @@ from oomscope.units import format_bytes, iso
 if TYPE_CHECKING:
     from oomscope.sources.interface import Context
 
-_KEY = re.compile(r"[^/]*_elasticloadbalancing_[^/_]+_app\.([^/_]+)_(\d{8}T\d{4})Z_[^/]*\.log(?:\.gz)?")
+MAX_ROWS = 200_000
 _NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 _COPY = 1 << 20
 LOOK_EVERY = timedelta(minutes=1)  # listing is free, and files often come early
@@ -70,13 +71,17 @@ class AlbS3Source:
         with tempfile.TemporaryDirectory(prefix="oomscope-alb-") as folder:
             inputs, trouble = self._download(client, taken, Path(folder), window, ctx)
             ctx.progress(f"reading {len(inputs)} ALB files")
-            frame, stats = parse_alb_report(inputs, window=window)
+            near = [target.at or window.end]
+            frame, stats = parse_alb_report(inputs, window=window, limit=MAX_ROWS, near=near)
         gaps += trouble + [
             Gap("alb", "cut", f"{one.label}: {one.cut}", window=window) for one in inputs if one.cut
         ]
         if stats.damaged:
             detail = f"{stats.damaged:,} damaged lines, the first is {stats.first_damaged}"
             gaps.append(Gap("alb", "unparsable", detail, window=window))
+        if stats.left_out:
+            detail = f"{stats.left_out:,} of {stats.rows:,} rows, the farthest from the kill, were left out"
+            gaps.append(Gap("alb", "cut", detail, window=window, fix="a smaller minutes_before"))
         if taken and not frame.height and not gaps:
             gaps.append(Gap("alb", "no_data", f"{len(taken)} files hold no row of the window", window=window))
         query = Query(
@@ -130,7 +135,7 @@ class AlbS3Source:
             page = self._call(client.list_objects_v2, "list the log files", "s3:ListBucket", **asked)
             for found in page.get("Contents", []):
                 file = log_file(found["Key"], int(found.get("Size", 0)))
-                if file and window.start < file.end <= window.end + DELIVERY:
+                if file and may_hold(file.end, [window]):
                     yield file
                 elif file and stem.endswith("_") and file.end > window.end + DELIVERY:
                     return
@@ -268,11 +273,5 @@ def lb_part(load_balancer: str | None) -> str:
 
 def log_file(key: str, size: int) -> LogFile | None:
     """The file an object is, by its name; None for what is no ALB log (NLB logs, test files)."""
-    match = _KEY.fullmatch(key.rpartition("/")[2])
-    if not match:
-        return None
-    try:
-        end = datetime.strptime(match[2], "%Y%m%dT%H%M").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    return LogFile(key, end, size)
+    end = end_by_name(key)
+    return LogFile(key, end, size) if end else None

@@ -9,14 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-import polars as pl
-
-from oomscope import alb, evidence, kernel, logs
+from oomscope import evidence, kernel, logs
 from oomscope.errors import UnreadableError, UsageError, UserError
 from oomscope.evidence import Bundle
-from oomscope.facts import Gap, GapReason, OomKill, Query, Target
+from oomscope.facts import Gap, GapReason, OomKill, Query, Target, Window
 from oomscope.redact import Redactor
 from oomscope.sources.bounded import FileInput, Found, Limits, find_files
+from oomscope.sources.files_access import read_access_logs, starts
 from oomscope.sources.files_identity import identity_of
 from oomscope.sources.files_read import (
     Later,
@@ -53,16 +52,17 @@ def collect_files(
     show_params: bool = False,
     progress: Callable[[str], None] | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    accesses_of: Window | None = None,
 ) -> Bundle:
     """One redacted bundle of all that the given files and folders hold, the same in whatever order they are given.
 
     What cannot be read or is not understood becomes a gap that names the file. Nothing outside the paths is read.
-    ``tz`` is the zone of times that carry none. Raises UsageError for a missing path, UnreadableError when nothing at
-    all could be used.
+    ``tz`` is the zone of times that carry none. ``accesses_of``: only access log rows of that window. Raises UsageError
+    for a missing path, UnreadableError when nothing at all could be used.
     """
     _check_exist(paths)
     files, problems = find_files(paths, limits)
-    reading = _Reading(limits, tz, progress or (lambda _text: None))
+    reading = _Reading(limits, tz, progress or (lambda _text: None), target, accesses_of)
     reading.parts += [Fragment(gaps=[_gap_of(problem)]) for problem in problems]
     for found in _without_copies(files, reading):
         reading.read(found)
@@ -140,6 +140,8 @@ class _Reading:
     limits: Limits
     tz: tzinfo | None
     progress: Callable[[str], None]
+    target: Target
+    accesses_of: Window | None
     parts: list[Fragment] = field(default_factory=list)
     later: Later = field(default_factory=Later)
 
@@ -187,17 +189,19 @@ class _Reading:
         return Fragment()
 
     def read_later(self) -> None:
-        """Logs, ALB files and kernel logs, once everything else is known."""
-        for what, files, read in (
-            ("application logs", self.later.logs, self._read_logs),
-            ("load balancer logs", self.later.alb, self._read_alb),
-        ):
-            if files:
-                self.progress(f"parsing {len(files)} {what}")
-                self._add(files, partial(read, files))
-        latest = _latest(self.parts)
-        for file, lines in self.later.kernel:
-            self._add([file], partial(self._read_kernel, file, lines, latest))
+        """Logs, kernel logs and ALB files, once everything else is known, and each knowing those before it."""
+        if logs := self.later.logs:
+            self.progress(f"parsing {len(logs)} application logs")
+            self._add(logs, partial(self._read_logs, logs))
+        accesses = self.later.alb
+        if kernel_logs := self.later.kernel:
+            latest = _latest(self.parts, starts(accesses))
+            for file, lines in kernel_logs:
+                self._add([file], partial(self._read_kernel, file, lines, latest))
+        if accesses:
+            self.progress(f"parsing {len(accesses)} load balancer logs")
+            read = partial(read_access_logs, accesses, self.target, self.parts, self.accesses_of)
+            self._add(accesses, read)
 
     def _add(self, files: list[FileInput], read: Callable[[], Fragment]) -> None:
         """What the files give, and a gap for each that broke off. A file may have gone away since it was recognised."""
@@ -223,20 +227,6 @@ class _Reading:
             gaps=scan.gaps,
             queries=[query(file, "app_log", lines.get(file.label)) for file in files],
             sources=["app_log"] if scan.streams else [],
-        )
-
-    def _read_alb(self, files: list[FileInput]) -> Fragment:
-        rows, stats = alb.parse_alb_report(files)
-        counts = dict(rows.group_by("source").agg(pl.len()).iter_rows())
-        gaps = []
-        if stats.damaged:
-            share = f"{stats.damaged} of {stats.lines} access log lines"
-            gaps.append(Gap("alb", "unparsable", f"{share} are damaged, the first is {stats.first_damaged}"))
-        return Fragment(
-            accesses=rows,
-            gaps=gaps,
-            queries=[query(file, "alb", counts.get(file.label, 0)) for file in files],
-            sources=["alb"] if len(rows) else [],
         )
 
     def _read_kernel(self, file: FileInput, lines: list[str] | None, latest: datetime | None) -> Fragment:
@@ -269,9 +259,10 @@ def _distance(kills: Sequence[OomKill], latest: datetime) -> timedelta:
     return min((abs(kill.at - latest) for kill in kills if kill.at), default=timedelta(0))
 
 
-def _latest(parts: Sequence[Fragment]) -> datetime | None:
+def _latest(parts: Sequence[Fragment], known: Sequence[datetime]) -> datetime | None:
     """The latest time that any evidence with a year names."""
-    times = [at for part in parts if part.target and (at := part.target.at)]
+    times = [*known]
+    times += [at for part in parts if part.target and (at := part.target.at)]
     times += [event.at for part in parts for event in part.events if event.at]
     ends = (end for part in parts for pod in part.pods for c in pod.containers for end in c.terminations)
     times += [end.finished_at for end in ends if end.finished_at]

@@ -56,7 +56,7 @@ class Lookup:
     def _from_files(self, window: Window, tell: Callable[[str], None]) -> Rows:
         from oomscope.sources.files import collect_files
 
-        bundle = collect_files(self.paths, show_params=self.show_params, progress=tell)
+        bundle = collect_files(self.paths, show_params=self.show_params, progress=tell, accesses_of=window)
         inside = pl.col("time").is_between(window.start, window.end, closed="left")
         gaps = [gap for gap in bundle.gaps if gap.source in ("alb", "file")]
         return Rows(bundle.accesses.filter(inside), gaps, bundle.queries)
