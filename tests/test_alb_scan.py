@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,10 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from oomscope.alb import parse_alb, parse_alb_report, payload_per_endpoint, scan_alb
+from oomscope.alb import AlbStats, parse_alb, parse_alb_report, payload_per_endpoint, scan_alb
 from oomscope.alb.bytesview import PAD
 from oomscope.alb.read import parse_slowly
 from oomscope.facts import ACCESS_SCHEMA, Window, polars_schema
+from oomscope.sources.bounded import FileInput
 from tests.test_alb_line import TAILS, TID, line
 
 DATA = Path(__file__).parent / "data" / "alb"
@@ -105,6 +108,8 @@ LINES = st.builds(
             "192.0.2.1:1234",
             "2001:db8::1:443",
             "[2001:db8::1]:443",
+            "2001:0db8:1234:5678:9abc:def0:1234:5678:65535",
+            "2001:0db8:" + "1234:" * 40 + "443",
             "-",
             "x",
             ":1",
@@ -114,7 +119,16 @@ LINES = st.builds(
             "::",
         ]
     ),
-    target=st.sampled_from(["10.0.0.1:3000", "-", "10.0.0.1", "10.0.0.1:0", "i-0abc:80"]),
+    target=st.sampled_from(
+        [
+            "10.0.0.1:3000",
+            "2001:0db8:1234:5678:9abc:def0:1234:5678:3000",
+            "-",
+            "10.0.0.1",
+            "10.0.0.1:0",
+            "i-0abc:80",
+        ]
+    ),
     times=st.sampled_from(
         [
             "0.001 0.250 0.000",
@@ -186,6 +200,9 @@ LINES = st.builds(
             "Root=1-67891233-abcdef012345678912345678",
             "Root=1-67891233-ABCDEF012345678912345678",
             "Self=1-67891234-12456789abcdef012345678a;Root=1-67891233-abcdef012345678912345678",
+            "Root=1-67891233-abcdef01234567891234567g",
+            "Root=1-67891233_abcdef012345678912345678",
+            "root=1-67891233-abcdef012345678912345678",
             "Root=1-6789",
             'Root="1',
         ]
@@ -195,7 +212,9 @@ LINES = st.builds(
     ),
     error=WORDS,
     tail=st.one_of(
-        st.sampled_from([*TAILS.values(), " -", " ", "x", ' "', f"{TID}\r", "  x"]),
+        st.sampled_from(
+            [*TAILS.values(), " -", " ", "x", ' "', f"{TID}\r", "  x", f"{TID}x", TID[:-1], f"{TID[:-1]}é"]
+        ),
         AGENTS.map(lambda text: " " + text),
     ),
 ).map(lambda text: text.encode("utf-8", "surrogatepass"))
@@ -246,6 +265,110 @@ def test_a_window_of_a_day_across_midnight() -> None:
         window = Window(start, start + timedelta(minutes=10))
         table = both(data, window)
         assert all(window.start <= at < window.end for at in table["time"])
+
+
+WHOLE = (DATA / "elapsed.log").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        WHOLE.replace(b"\n", b"\r\n"),
+        WHOLE.replace(b"\n", b"\n\n"),
+        WHOLE[:-300],
+        WHOLE[300:],
+        b"\xef\xbb\xbf" + WHOLE,
+        WHOLE.replace(b"\n", b' "-" "-" "-" 10.0.9.9 new "a b"\n'),
+        random.Random(1).randbytes(300_000),
+        random.Random(2).randbytes(20_000) + WHOLE,
+        b'"' * 100_000 + b"\n" + WHOLE,
+        b" " * 100_000 + b"\n" + WHOLE,
+        b"\n" * 10_000,
+    ],
+    ids=[
+        "crlf",
+        "blank lines",
+        "cut end",
+        "cut start",
+        "bom",
+        "newer columns",
+        "junk",
+        "junk before",
+        "quotes",
+        "blanks",
+        "newlines",
+    ],
+)
+@pytest.mark.parametrize("block", [1 << 14, 1 << 21])
+def test_whole_files_of_odd_kinds(data: bytes, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan_module(), "CHUNK", block)
+    both(data)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1_000_000), st.booleans())
+def test_gz_files_cut_anywhere_or_damaged(where: int, damaged: bool) -> None:
+    """What can be inflated is read, and the file says that it was cut."""
+    packed = bytearray(gzip.compress("".join(rows(400)).encode(), mtime=0))
+    at = 20 + where % (len(packed) - 40)
+    if damaged:
+        packed[at] ^= 0x55
+    else:
+        del packed[at:]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.log.gz")
+        path.write_bytes(packed)
+        slow, _ = parse_slowly(FileInput(path, "x"))
+        file = FileInput(path, "x")
+        fast, _ = parse_alb_report([file])
+        assert file.cut
+        assert_frame_equal(slow.sort("time", "source", "line"), fast)
+
+
+def test_many_files_side_by_side_are_the_files_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = list(rows(900))
+    files = [Text("".join(lines[n::30]).encode(), f"{n:02}.log") for n in range(30)]
+    monkeypatch.delenv("OOMSCOPE_PROCESSES", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    together, stats = parse_alb_report(files)
+    slow = [parse_slowly(file) for file in files]
+    assert_frame_equal(pl.concat([table for table, _ in slow]).sort("time", "source", "line"), together)
+    assert stats == sum((found for _, found in slow), AlbStats())
+
+
+FORTY_MINUTES = "".join(islice(rows(2000), 60)).encode()
+TIMES = st.integers(0, 40).map(lambda minutes: START + timedelta(minutes=minutes))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(TIMES, TIMES), max_size=5))
+def test_several_windows(spans: list[tuple[datetime, datetime]]) -> None:
+    data = EDGE + FORTY_MINUTES
+    windows = [Window(*span) for span in spans]
+    fast, stats = parse_alb_report([Text(data)], window=windows)
+    slow, slow_stats = parse_slowly(Text(data), window=windows)
+    assert_frame_equal(slow.sort("time", "source", "line"), fast)
+    assert stats == slow_stats
+    everything = parse_alb([Text(data)])
+    inside = [any(w.start <= at < w.end for w in windows) for at in everything["time"]]
+    assert_frame_equal(everything.filter(pl.Series(inside, dtype=pl.Boolean)), fast)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 70), st.lists(TIMES, max_size=3), st.sampled_from([2_000, 9_000, 1 << 20]))
+def test_of_too_many_rows_the_nearest_stay(limit: int, near: list[datetime], block: int) -> None:
+    everything = parse_alb([Text(FORTY_MINUTES)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan_module(), "CHUNK", block)
+        kept, stats = parse_alb_report([Text(FORTY_MINUTES)], columns=["path"], limit=limit, near=near)
+    assert (kept.height, stats.left_out) == (min(limit, 60), max(60 - limit, 0))
+
+    def far(row: tuple[datetime, int]) -> tuple[timedelta, tuple[datetime, int]]:
+        at = row[0]
+        return (min(abs(at - one) for one in near) if near else datetime.max.replace(tzinfo=UTC) - at, row)
+
+    expected = sorted(everything.select("time", "line").iter_rows(), key=far)[:limit]
+    assert kept.select("time", "line").rows() == sorted(expected)
 
 
 def test_a_line_too_long_is_one_damaged_line_and_memory_stays_bounded(
