@@ -63,7 +63,9 @@ def _row(draw: random.Random, at: datetime, clients: list[str], targets: list[st
     refused = bits % 997 == 0  # no target was healthy
     target = "-" if refused else targets[bits & 7]
     status, answer = ("503", "-") if refused else ("502", "-") if failed else ("200", "200")
-    agent = 'Say "cheese"/1.0' if bits % 4999 == 0 else AGENTS[bits % len(AGENTS)]  # the log does not escape quotes
+    agent = (
+        'Say "cheese"/1.0' if bits % 4999 == 0 else AGENTS[bits % len(AGENTS)]
+    )  # the log does not escape quotes
     received = 300 + bits % 500 + (bits % 4_000_000 if method in ("POST", "PUT") else 0)
     sent = 277 if failed else 400 + int(draw.lognormvariate(8, 1.5))
     created = at - timedelta(milliseconds=took)
