@@ -7,11 +7,16 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.speed import alb_work
+
 Answer = dict[str, Any]
+ALB = (
+    alb_work.alb_day, alb_work.alb_rows, alb_work.alb_window, alb_work.alb_day_reference, alb_work.alb_day_csv,
+    alb_work.alb_window_csv, alb_work.alb_day_duckdb,
+)  # fmt: skip
 
 # ------------------------------------------------------------------------------------------------ what the product does
 
@@ -54,27 +59,6 @@ def scan_rows(path: Path) -> Answer:
 
     result = logs.scan([FileInput(path, "log")])
     return {"rows": result.requests.height, "lines": result.streams[0].coverage.lines}
-
-
-def alb_day(path: Path) -> Answer:
-    """All rows of access logs: payload by host name and status."""
-    return _alb(path, None)
-
-
-def alb_window(path: Path) -> Answer:
-    """The rows of ten minutes."""
-    return _alb(path, (datetime(2026, 1, 2, 12, tzinfo=UTC), datetime(2026, 1, 2, 12, 10, tzinfo=UTC)))
-
-
-def _alb(path: Path, window: tuple[datetime, datetime] | None) -> Answer:
-    from oomscope import alb
-    from oomscope.facts import Window
-    from oomscope.sources.bounded import FileInput
-
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    inputs = [FileInput(file, file.name) for file in files]
-    rows = alb.parse_alb(inputs, window=Window(*window)) if window else alb.parse_alb(inputs)
-    return {"rows": rows.height, "received": int(rows["received_bytes"].sum() or 0)}
 
 
 # ------------------------------------------------------------------------ what one writes first: a regex a line, a dict
@@ -179,7 +163,7 @@ def _full_answer(sums: dict[str, list[float]]) -> Answer:
 
 WORK: dict[str, Callable[[Path], Answer]] = {
     work.__name__: work
-    for work in (fast_open, fast_full, scan_rows, alb_day, alb_window, naive_open, naive_full, duckdb_open)
+    for work in (fast_open, fast_full, scan_rows, naive_open, naive_full, duckdb_open, *ALB)
 }
 
 if __name__ == "__main__":
