@@ -2,7 +2,8 @@
 
 First the product's own reader fetches one pod's window from a stand-in for CloudWatch Logs that throttles as the
 service does: how many calls it takes, and whether it stays within the quota. Then a day of kills, evenly spread and in
-bursts, queues for that quota.
+bursts, queues for that quota. Last, what the ways to the same evidence read and cost, and what the product's own bound
+on paid searches says to them.
 """
 
 from __future__ import annotations
@@ -12,13 +13,21 @@ import json
 import os
 import random
 import sys
+import tempfile
+import time
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from statistics import quantiles
 
 from tests.fakes.cloudwatch import CloudWatchState, Group, cloudwatch_server
 
+from bench import alb_gen
+from oomscope.alb import parse_alb_report
+from oomscope.config import Config
+from oomscope.facts import Window
 from oomscope.sources.aws_common import AwsAccess
+from oomscope.sources.bounded import FileInput
 from oomscope.sources.cloudwatch_reader import Reader
 from oomscope.sources.limiter import Limiter
 
@@ -30,6 +39,13 @@ INSIGHTS_USD_PER_GB = 0.005
 SHARE = 0.8  # of the quota that is used
 QUOTAS = {"us-east-1": 25, "most regions": 10, "eu-central-1": 5}  # FilterLogEvents a second
 WINDOWS_MIN = (5, 10, 40)
+ACCESS_GB_PER_HOUR = 2  # packed, of one load balancer
+PACKED = 7  # times smaller than plain
+ATHENA_USD_PER_GB = 0.005  # packed
+FILE_MIN, LATE_MIN = 5, 10  # an access log file's span, and how far behind the window files are looked for
+CALLS = {  # of a busy minute: calls a kill, quota a second
+    "Insights StartQuery": (1, 10), "Athena StartQueryExecution": (1, 20), "S3 GetObject of one prefix": (0, 5500),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,50 @@ def day(region: str, window_min: int, calls_a_mb: float, seed: int) -> Day:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Way:
+    """One way to some evidence of one kill. ``refused``: by the default bound of a paid search."""
+
+    name: str
+    gigabytes: float
+    usd: float
+    refused: bool
+
+
+def ways(window_min: int) -> list[Way]:
+    """What each way reads and costs for a window."""
+    bound = Config().max_scan_bytes / 1e9
+    logs = CLUSTER_MB_PER_MINUTE * window_min / 1000
+    spans = -(-(window_min + LATE_MIN) // FILE_MIN)
+    return [
+        Way("container log, stream known", logs / PODS, 0.0, refused=False),
+        Way(
+            "container log, stream unknown: Insights", logs, logs * INSIGHTS_USD_PER_GB, refused=logs > bound
+        ),
+        Way("access log, bucket", spans * ACCESS_GB_PER_HOUR / 12, 0.0, refused=False),
+        *(
+            Way(
+                f"access log, Athena, a partition {name}",
+                size,
+                size * ATHENA_USD_PER_GB,
+                refused=size > bound,
+            )
+            for name, size in (("an hour", ACCESS_GB_PER_HOUR), ("a day", 24 * ACCESS_GB_PER_HOUR))
+        ),
+    ]
+
+
+def access_speed(rows: int = 60_000) -> float:
+    """Plain MB of packed access log that one core looks through in a second for ten minutes of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        alb_gen.write(Path(folder), rows, parts=8)
+        files = [FileInput(path, path.name) for path in sorted(Path(folder).iterdir())]
+        noon = alb_gen.START + timedelta(hours=12)
+        begun = time.process_time()
+        _, stats = parse_alb_report(files, window=Window(noon, noon + timedelta(minutes=10)))
+        return stats.bytes / 1e6 / (time.process_time() - begun)
+
+
 def main() -> None:
     """Measure, simulate, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -100,9 +160,23 @@ def main() -> None:
             f"log after {one.median_s:7.0f} s (median) {one.p95_s:8.0f} s (95 %), "
             f"Insights instead {one.insights_usd:.2f} USD"
         )
+    paths = {minutes: ways(minutes) for minutes in WINDOWS_MIN}
+    for minutes, found in paths.items():
+        for way in found:
+            note = ", refused unless --max-scan is raised" if way.refused else ""
+            print(f"{minutes:3} min, {way.name}: {way.gigabytes:.2f} GB, {way.usd:.2f} USD{note}")
+    speed = access_speed()
+    print(f"packed access log: {speed:.0f} MB (plain) a CPU-second, for ten minutes out of it")
+    for name, (calls, quota) in CALLS.items():
+        files = calls or round(ways(10)[2].gigabytes * 12 / ACCESS_GB_PER_HOUR)
+        print(f"{name}: {BURST * files / 60 / quota:.1%} of the quota in a minute of {BURST} kills")
     if given.out:
-        found = {"calls_a_mb": calls_a_mb, "refused": refused, "days": [asdict(one) for one in days]}
-        given.out.write_text(json.dumps(found, indent=1) + "\n")
+        found_all = {
+            "calls_a_mb": calls_a_mb, "refused": refused, "days": [asdict(one) for one in days],
+            "ways": {minutes: [asdict(way) for way in found] for minutes, found in paths.items()},
+            "access_mb_per_cpu_s": speed,
+        }  # fmt: skip
+        given.out.write_text(json.dumps(found_all, indent=1) + "\n")
     sys.exit(1 if refused else 0)
 
 
