@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from bench import alb_gen
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from oomscope.alb.names import end_by_name
-from oomscope.facts import Target, Window
+from oomscope.facts import ACCESS_SCHEMA, Target, Window, polars_schema
 from oomscope.sources import files_access
 from oomscope.sources.bounded import FileInput
 from oomscope.sources.files import collect_files
+from oomscope.sources.interface import _accesses_once
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 TEN_MINUTES = Window(NOON, NOON + timedelta(minutes=10))
@@ -148,3 +153,20 @@ def test_a_year_is_found_by_the_first_lines_of_access_logs(day: Path, tmp_path: 
     tmp_path.joinpath("messages").write_text(line + "\n")
     (kill,) = collect_files([day, tmp_path]).oom_kills
     assert kill.at == NOON
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(*map(st.sampled_from, ((0, 1), (None, "a"), "xy", "st", (1, 2, 3)))), max_size=14))
+def test_each_request_counts_as_often_as_one_file_holds_it(
+    rows: list[tuple[int, str | None, str, str, int]],
+) -> None:
+    names = ("time", "client", "path", "source", "line")
+    plain = [dict.fromkeys(ACCESS_SCHEMA) | dict(zip(names, row, strict=True)) for row in rows]
+    table = pl.DataFrame(plain, schema=polars_schema(ACCESS_SCHEMA) | {"time": pl.Int64})
+    once = _accesses_once(table.cast(polars_schema(ACCESS_SCHEMA)).sort("time", "source", "line"))
+    held: defaultdict[tuple[int, str | None, str], Counter[str]] = defaultdict(Counter)
+    for *request, source, _line in set(rows):
+        held[tuple(request)][source] += 1  # type: ignore[index]
+    counted = Counter(once.select(pl.col("time").to_physical(), "client", "path").iter_rows())
+    assert counted == {request: max(files.values()) for request, files in held.items()}
+    assert once["time"].is_sorted()

@@ -173,14 +173,24 @@ def _table(
 
 
 def _accesses_once(accesses: pl.DataFrame) -> pl.DataFrame:
-    """A row that two copies of a log file hold is one request; within one file every row is its own."""
-    accesses = accesses.unique(maintain_order=True)
-    if accesses.get_column("source").n_unique() < 2:
+    """A row that two copies of a log file hold is one request; within one file every row is its own.
+
+    Whole rows are compared only where time and client are the same: nearly none, and comparing all takes much memory.
+    """
+    alike = accesses.select(
+        pl.struct("time", "created_at", "client", "client_port").is_duplicated()
+    ).to_series()
+    if not alike.any():
         return accesses
     same = [column for column in ACCESS_SCHEMA if column not in ("source", "line")]
-    numbered = accesses.with_columns(pl.int_range(pl.len()).over(*same, "source").alias("nth"))
-    once: pl.DataFrame = numbered.unique(subset=[*same, "nth"], keep="first", maintain_order=True).drop("nth")
-    return once
+    twins = (
+        accesses.with_row_index("row")
+        .filter(alike)
+        .unique(list(ACCESS_SCHEMA), keep="first", maintain_order=True)
+    )
+    numbered = twins.with_columns(pl.int_range(pl.len()).over(*same, "source").alias("nth"))
+    kept = numbered.unique(subset=[*same, "nth"], keep="first", maintain_order=True)["row"].implode()
+    return accesses.filter(~alike | pl.int_range(pl.len(), dtype=pl.UInt32).is_in(kept))
 
 
 def _fact_order(fact: Any) -> tuple[str, ...]:
