@@ -72,14 +72,14 @@ class Browser:
             assert data, "the browser went away"
             self._buffer += data
 
-    def open(self, path: Path, *, width: int, dark: bool) -> None:
-        """Load a file in a window of that width and wait until it is there."""
+    def open(self, page: Path | str, *, width: int, dark: bool) -> None:
+        """Load a file or an address in a window of that width and wait until it is there."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         self.wait(lambda one: one.get("method") == "Page.loadEventFired")
 
     def run(self, expression: str) -> Any:

@@ -203,7 +203,8 @@ def test_nothing_is_readable_without_credentials(runtime: Any, client: TestClien
             else:
                 assert answer.status_code in (401, 405), filled
                 assert "shop" not in answer.text
-    assert client.get("/", headers={"Accept": "text/html"}).headers["location"] == "/login?to=/"
+    sent = client.get("/?q=a%20b&state=open", headers={"Accept": "text/html"}).headers["location"]
+    assert sent == "/login?to=/%3Fq%3Da%2520b%26state%3Dopen"
 
 
 def _routes(app: Any) -> Iterator[Any]:
@@ -226,11 +227,29 @@ def test_logging_in(client: TestClient) -> None:
     assert (good.status_code, good.headers["location"]) == (303, "/kills/0123456789abcdef")
     assert "HttpOnly" in good.headers["set-cookie"]
     assert "page-token-1" not in good.headers["set-cookie"]
-    assert client.get("/").status_code == 200
+    assert "Log out" in client.get("/").text
+    back = client.post("/login", data={"token": "page-token-1", "to": "/?q=a%20b&state=open"})
+    assert back.headers["location"] == "/?q=a%20b&state=open"
+    assert "Log out" not in client.get("/login").text
+
+
+def test_a_browser_is_told_in_a_page_and_a_program_in_json(client: TestClient) -> None:
+    missing = "/kills/0123456789abcdef"
+    page = client.get(missing, headers={**READ, "Accept": "text/html,*/*"})
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is no such kill" in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert client.get(missing, headers=READ).json()["error"]
+
+
+def test_an_empty_list_says_what_to_do(client: TestClient) -> None:
+    assert "as soon as an alert" in client.get("/", headers=READ).text
+    assert "Show all" in client.get("/?q=x", headers=READ).text
 
 
 @pytest.mark.parametrize(
-    "to", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", "/a\r\nX: y"]
+    "to",
+    ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", "/a\r\nX: y", "/?q=<b>"],
 )
 def test_login_leads_to_our_own_pages_only(client: TestClient, to: str) -> None:
     answer = client.post("/login", data={"token": "page-token-1", "to": to})

@@ -21,7 +21,7 @@ from tests.serve_help import Outside, Service, free_port, outside, start, toml, 
 
 from bench.serve.pods import alert_for, cluster_of
 
-RESTARTS = 0.1  # share of the moments at which PostgreSQL is stopped and started as well
+RESTARTS = 0.25  # share of the moments at which PostgreSQL is stopped and started as well
 Pods = list[dict[str, object]]
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import chromium
 from tests.fakes.kube import kube_server, kubeconfig
 from tests.serve_help import Outside, demo_alert, demo_cluster, free_port, outside, start, toml, until
 
@@ -129,6 +130,7 @@ def test_from_alertmanager_to_the_browser(tmp_path: Path) -> None:
         until(lambda: "/kills/" in service.get("/?state=final").text, 60, service.log.read_text())
         front = stack.enter_context(proxy(f"127.0.0.1:{port}"))
         link = _read_pages(tmp_path, front)
+        _fits_a_phone(tmp_path, front, link)
         plain = stack.enter_context(proxy(f"127.0.0.1:{port}", scripts=False))
         _read_without_scripts(tmp_path, front + link, plain + link)
         until(lambda: len(state.heads()) == 1 and len(state.messages) == 2, 20)
@@ -160,6 +162,17 @@ def _read_pages(folder: Path, front: str) -> str:
     assert complaints == ""
     assert "Expected by chance" in workload
     return link[0]
+
+
+def _fits_a_phone(folder: Path, front: str, link: str) -> None:
+    """Nothing runs out of the window, and no column of the list is squeezed to a letter's width."""
+    with chromium.browser(folder / "phone") as page:
+        for path in ("/", "/workloads/production/shop-web", "/threads/1", link, "/nowhere"):
+            page.open(front + path, width=390, dark=True)
+            assert page.run("document.documentElement.scrollWidth") <= 390, path
+        page.open(front + "/", width=390, dark=False)
+        widths = "[...document.querySelectorAll('.os-kills td')].map(td => td.offsetWidth).filter(w => w > 0)"
+        assert page.run(f"Math.min(...{widths})") > 30
 
 
 def _read_without_scripts(folder: Path, usual: str, plain: str) -> None:

@@ -25,7 +25,7 @@ from oomscope.serve.auth import alert_problem
 from oomscope.serve.inbox import Inbox, NotStored
 from oomscope.serve.limits import Bucket, PerAddress, TooLarge, TooSlow, read_body
 from oomscope.serve.metrics import Figures
-from oomscope.serve.pages import guard, readable, router
+from oomscope.serve.pages import error_page, guard, readable, router
 from oomscope.serve.settings import Settings
 from oomscope.serve.store import Store
 
@@ -133,10 +133,15 @@ class _SecurityHeaders:
         await self._app(scope, receive, sending if scope["type"] == "http" else send)
 
 
-async def _http_problem(_request: Request, error: Exception) -> Response:
+async def _http_problem(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = getattr(error, "headers", None) or {}
-    return problem(status, str(getattr(error, "detail", "")), headers=headers)
+    text = str(getattr(error, "detail", ""))
+    if status >= 400 and "text/html" in request.headers.get("accept", ""):
+        answer = error_page(request, status, text)
+        answer.headers.update(headers)
+        return answer
+    return problem(status, text, headers=headers)
 
 
 def problem(status: int, error: str, fix: str = "", headers: dict[str, str] | None = None) -> JSONResponse:

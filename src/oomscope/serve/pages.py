@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 
+from oomscope import __version__
 from oomscope.redact import printable
 from oomscope.serve import auth, reading
 from oomscope.serve.limits import TooLarge, TooSlow, read_body
@@ -38,7 +39,8 @@ class LogInFirst(HTTPException):
 
     def __init__(self, request: Request) -> None:
         if "text/html" in request.headers.get("accept", ""):
-            super().__init__(303, "Log in first.", {"Location": "/login?to=" + quote(request.url.path)})
+            to = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            super().__init__(303, "Log in first.", {"Location": "/login?to=" + quote(to, safe="/")})
         else:
             super().__init__(401, "No or wrong credentials.", {"WWW-Authenticate": "Bearer"})
 
@@ -75,6 +77,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["version"] = __version__  # a style of the version before does not fit
     environment.filters |= {
         "clean": lambda text: printable(str(text), 300) if text is not None else "-",
         "clock": lambda at: at.strftime("%Y-%m-%d %H:%M:%S") if at else "-",
@@ -85,9 +88,15 @@ def _environment() -> Environment:
     return environment
 
 
-def _page(name: str, status: int = 200, **context: Any) -> HTMLResponse:
-    text = _environment().get_template(name).render(**context)
+def _page(request: Request, name: str, status: int = 200, **context: Any) -> HTMLResponse:
+    session = auth.COOKIE in request.cookies
+    text = _environment().get_template(name).render(session=session, **context)
     return HTMLResponse(text, status, headers={"Content-Security-Policy": CSP})
+
+
+def error_page(request: Request, status: int, error: str) -> HTMLResponse:
+    """What a browser is shown instead of a page."""
+    return _page(request, "error.html.j2", status, code=status, error=error)
 
 
 # ------------------------------------------------------------------------------------------------------------- login
@@ -96,7 +105,7 @@ def _page(name: str, status: int = 200, **context: Any) -> HTMLResponse:
 @router.get("/login")
 def login_page(request: Request) -> Response:
     """A form for the token."""
-    return _page("login.html.j2", wrong=False, to=_inside(request.query_params.get("to", "/")))
+    return _page(request, "login.html.j2", wrong=False, to=_inside(request.query_params.get("to", "/")))
 
 
 @router.post("/login")
@@ -111,7 +120,7 @@ async def login(request: Request) -> Response:
     if settings.page_token is None or not auth.token_fits(settings, form.get("token", [""])[0]):
         if wait := state.strangers.take(request.client.host if request.client else ""):
             raise HTTPException(429, "Too many attempts.", {"Retry-After": str(int(wait) + 1)})
-        return _page("login.html.j2", 401, wrong=True, to=to)
+        return _page(request, "login.html.j2", 401, wrong=True, to=to)
     answer = RedirectResponse(to, 303)
     answer.set_cookie(
         auth.COOKIE,
@@ -134,7 +143,7 @@ def logout() -> Response:
 
 def _inside(to: str) -> str:
     """A path of ours, never another site: no scheme, no ``//``, no backslash, no control character."""
-    return to if re.fullmatch(r"/(?![/\\])[\w/%.~-]{0,500}", to, re.ASCII) else "/"
+    return to if re.fullmatch(r"/(?![/\\])[\w/%.~-]{0,500}(\?[\w/%.~=&+-]{0,1000})?", to, re.ASCII) else "/"
 
 
 @router.get("/static/{name}")
@@ -153,9 +162,16 @@ def asset(name: str) -> Response:
 def home(request: Request) -> Response:
     """Kills, newest first, with filters."""
     wanted = reading.Filter.of(request.query_params)
-    store = request.app.state.oomscope.store
-    found = reading.list_kills(store, wanted)
-    return _page("kills.html.j2", wanted=wanted, **found)
+    found = reading.list_kills(request.app.state.oomscope.store, wanted)
+    watching = _settings(request).serve.watch == "on"
+    return _page(
+        request,
+        "kills.html.j2",
+        wanted=wanted,
+        narrowed=wanted != reading.Filter(),
+        watching=watching,
+        **found,
+    )
 
 
 @guarded.get("/kills/{kill_id}")
@@ -165,7 +181,7 @@ def kill(request: Request, kill_id: str) -> Response:
     if found is None:
         raise HTTPException(404, "There is no such kill, or it was forgotten.")
     if found["page"] is None:
-        return _page("progress.html.j2", **found)
+        return _page(request, "progress.html.j2", **found)
     bar = _environment().get_template("bar.html.j2").render(**found)
     return _with_bar(zlib.decompress(found["page"]).decode(), bar)
 
@@ -193,7 +209,7 @@ def workload(request: Request, namespace: str, workload: str) -> Response:
     found = reading.workload(request.app.state.oomscope.store, namespace, workload)
     if found is None:
         raise HTTPException(404, "No kill of this workload is known.")
-    return _page("workload.html.j2", namespace=namespace, workload=workload, **found)
+    return _page(request, "workload.html.j2", namespace=namespace, workload=workload, **found)
 
 
 @guarded.get("/threads/{thread_id}")
@@ -203,7 +219,7 @@ def thread(request: Request, thread_id: str) -> Response:
     found = reading.thread(request.app.state.oomscope.store, number)
     if found is None:
         raise HTTPException(404, "There is no such thread.")
-    return _page("thread.html.j2", **found)
+    return _page(request, "thread.html.j2", **found)
 
 
 def _known(kill_id: str) -> str:
@@ -220,7 +236,11 @@ def _with_bar(page: str, bar: str) -> HTMLResponse:
     own = found[1].replace("&#39;", "'").replace("form-action 'none'", "form-action 'self'")
     widened = re.sub(r"(style-src|script-src) ", r"\1 'self' ", own)
     policy = f"{widened}; connect-src 'self'; frame-ancestors 'none'"
-    page = page[: found.start()] + '<link rel="stylesheet" href="/static/app.css">' + page[found.end() :]
+    page = (
+        page[: found.start()]
+        + f'<link rel="stylesheet" href="/static/app.css?v={__version__}">'
+        + page[found.end() :]
+    )
     page = re.sub(r"(<body[^>]{0,200}>)", lambda match: match[1] + bar, page, count=1)
     return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 
