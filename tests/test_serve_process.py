@@ -148,8 +148,10 @@ def test_a_disk_in_trouble_is_survived_with_a_clear_state(tmp_path: Path, troubl
         assert re.search("full|readonly", refused[0].json()["error"])
         assert "Retry-After" in refused[0].headers
         assert client.get("/healthz").status_code == 200
-        if trouble is _forbid_writing:
-            assert client.get("/readyz").status_code == 503
+        assert answers[-1].status_code == 503
+        ready = client.get("/readyz")
+        assert ready.status_code == 503
+        assert re.search("full|readonly", ready.text)
         good = client.get("/", headers={"Authorization": "Bearer page-token-1"})
         assert good.status_code == 200
     stored = {row.dedup for row in rows(runtime, alerts)}

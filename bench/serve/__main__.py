@@ -1,4 +1,4 @@
-"""Prints the figures of the service: ``python -m bench.serve [storm] [crash] [replicas] [fuzz]``.
+"""Prints the figures of the service: ``python -m bench.serve [storm] [crash] [replicas] [disk] [fuzz]``.
 
 The full size (the default) takes about an hour on two cores that have nothing else to do. ``--small`` takes
 minutes and only shows that everything runs.
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tests.real.serve_postgres import binaries
 
-from bench.serve import crash, fuzz, storm
+from bench.serve import crash, disk, fuzz, storm
 
-PARTS = ("storm", "crash", "replicas", "fuzz")
+PARTS = ("storm", "crash", "replicas", "disk", "fuzz")
 MB = 1024 * 1024
 
 
@@ -32,9 +32,9 @@ def main() -> int:
     print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     for part in flags.parts or PARTS:
         with tempfile.TemporaryDirectory(prefix=f"oomscope-{part}-") as folder:
-            good &= {"storm": _storm, "crash": _crash, "replicas": _replicas, "fuzz": _fuzz}[part](
-                Path(folder), flags
-            )
+            good &= {"storm": _storm, "crash": _crash, "replicas": _replicas, "disk": _disk, "fuzz": _fuzz}[
+                part
+            ](Path(folder), flags)
     return 0 if good else 1
 
 
@@ -86,6 +86,21 @@ def _replicas(folder: Path, flags: argparse.Namespace) -> bool:
         return False
     result = crash.run_replicas(folder, crashes=_crashes(flags), seed=flags.seed)
     return _survived("two replicas on PostgreSQL", result, flags.seed)
+
+
+def _disk(folder: Path, flags: argparse.Namespace) -> bool:
+    if os.geteuid() != 0:
+        print("! disk: NOT RUN, needs root for a file system of its own")
+        return False
+    r = disk.run(folder)
+    print("a disk in trouble")
+    for name, answer in r.answers.items():
+        _line(name, answer, r.states[name])
+    _line("ready again afterwards", r.states["after"], r.states["after"])
+    _line("alerts accepted, kills reported", f"{r.accepted}, {r.kills}")
+    _line("lost", r.lost or "nothing", not r.lost)
+    _line("told or reported twice", r.doubled or "nothing", not r.doubled)
+    return all(r.states.values()) and not (r.lost or r.doubled)
 
 
 def _crashes(flags: argparse.Namespace) -> int:

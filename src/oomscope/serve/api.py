@@ -268,7 +268,7 @@ async def readyz(request: Request) -> Response:
             trouble = await run_in_threadpool(state.store.problem)
     except TimeoutError:
         trouble = "it does not answer"
-    if trouble:
+    if trouble := trouble or state.inbox.problem():
         return PlainTextResponse(f"database: {trouble}\n", 503)
     if state.worker_alive and not state.worker_alive():
         return PlainTextResponse("worker: not running\n", 503)

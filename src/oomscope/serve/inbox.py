@@ -22,6 +22,7 @@ BATCH = 500  # requests in one transaction
 LINGER_S = 0.01  # waited for more; fewer transactions leave the database to those who look into the alerts
 WAITING = 5_000  # requests that may wait; more are told to come again
 IDENTIFY_PRIORITY = 0
+REFUSED_S = 60.0
 
 
 class NotStored(Exception):
@@ -61,10 +62,16 @@ class Inbox:
         self._store = store
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
+        self._refused: tuple[str, float] | None = None
 
     def start(self) -> None:
         """Begin writing."""
         self._thread.start()
+
+    def problem(self) -> str | None:
+        """Why the newest alerts could not be stored, for a minute: then it is worth another try."""
+        refused = self._refused
+        return refused[0] if refused and time.monotonic() - refused[1] < REFUSED_S else None
 
     def stop(self) -> None:
         """Write what waits, then end."""
@@ -110,7 +117,9 @@ class Inbox:
             with self._store.write() as connection:
                 store_alerts(self._store, connection, [waiting.understood for waiting in batch])
         except SQLAlchemyError as error:
+            self._refused = (reason(error), time.monotonic())
             return NotStored(reason(error))
+        self._refused = None
         return None
 
 

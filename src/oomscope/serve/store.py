@@ -72,11 +72,10 @@ class Store:
         return postgresql.insert(table)
 
     def problem(self) -> str | None:
-        """Why nothing can be written now, or None. Writes and takes back, so a full disk shows."""
+        """Why nothing can be written now, or None. Really writes: taken back, a full disk would not show."""
         try:
-            with self.engine.connect() as connection, connection.begin() as transaction:
+            with self.write() as connection:
                 connection.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
-                transaction.rollback()
         except SQLAlchemyError as error:
             return reason(error)
         return None
