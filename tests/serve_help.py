@@ -44,6 +44,7 @@ class Outside:
     calls: list[tuple[str, str]] = field(default_factory=list)
     faults: dict[str, tuple[str, int]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    poison: str = ""  # a message with this text is refused, every time
     slow_s: float = 2.0
     delay_s: float = 0.0
 
@@ -95,6 +96,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "reset":
             self.close_connection = True
             return self.connection.close()
+        if self.state.poison and self.state.poison.encode() in body:
+            answer = {"ok": False, "error": "invalid_blocks"}
+            return self._send(200 if service == "slack" else 400, answer)
         query = {key: values[-1] for key, values in parse_qs(url.query).items()}
         with self.state.lock:
             answer = self._act(service, url.path, query, body)

@@ -135,6 +135,28 @@ def test_whatever_goes_wrong_there_is_one_message(
     assert all(m.sent == m.wanted and not m.problem for m in rows(runtime, messages) if m.destination == name)
 
 
+def test_a_message_that_is_refused_every_time_holds_up_no_other(runtime: Any, state: Outside) -> None:
+    state.poison = "web-3"
+    for number in range(1, 6):
+        put(runtime, number, final=True)
+    put(runtime, 6, final=True, thread=2)
+    for _ in range(60):  # it never ends: one message stays behind
+        with pytest.raises(AssertionError, match="invalid_blocks"):
+            send(runtime, seconds=1.0)
+        if len(rows(runtime, messages)) - 3 == sum(m.sent == m.wanted for m in rows(runtime, messages)):
+            break
+    for name in NAMES:
+        assert runtime.breakers[name].pause_s() == 0.0
+        late = [m for m in rows(runtime, messages) if m.destination == name and m.wanted > m.sent]
+        assert [m.kill_id for m in late] == [f"{3:016x}"]
+    assert len(state.heads()) == 2
+    assert len(state.messages) == 2 + 5
+    assert len(state.annotations) == len({event["_key"] for event in state.events}) == 5
+    state.poison = ""
+    send(runtime)
+    assert len(state.messages) == 2 + 6
+
+
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "html"])  # any 2xx is a receipt
 def test_the_webhook_gets_every_stage_and_can_tell_repetitions(
     runtime: Any, state: Outside, fault: str

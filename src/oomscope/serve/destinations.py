@@ -47,6 +47,7 @@ class SlackBot:
     searchable = True
     PAGES = 10
     GONE = ("message_not_found", "cant_update_message", "thread_not_found")
+    ITS_FAULT = ("invalid_blocks", "invalid_blocks_format", "msg_too_long", "metadata_too_large", "no_text")
 
     def __init__(self, caller: Caller, api_url: str, token: str, channel: str) -> None:
         self._caller, self._api, self._channel = caller, api_url.rstrip("/"), channel
@@ -116,7 +117,8 @@ class SlackBot:
             error = str(answer.data.get("error"))[:100]
             if error in ("internal_error", "fatal_error", "request_timeout", "service_unavailable"):
                 raise Unknown(f"Slack: {error}")
-            raise Refused(f"Slack: {error}", 200, 30.0 if error == "ratelimited" else None)
+            wait = 30.0 if error == "ratelimited" else None
+            raise Refused(f"Slack: {error}", 200, wait, of_message=error in self.ITS_FAULT)
         return answer.data
 
 

@@ -39,11 +39,13 @@ class Settling(CallFailed):
 
 
 class Refused(CallFailed):
-    """The other side answered that it did not do it."""
+    """The other side answered that it did not do it. ``of_message``: it would take another message."""
 
-    def __init__(self, why: str, status: int, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, why: str, status: int, retry_after_s: float | None = None, *, of_message: bool = False
+    ) -> None:
         super().__init__(why, retry_after_s)
-        self.status = status
+        self.status, self.of_message = status, of_message or status in (400, 413, 422)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -95,35 +94,49 @@ def deliver(runtime: Runtime, task: Task, name: str, destination: Destination) -
     breaker = runtime.breakers[name]
     thread_id = int(task.ref)
     try:
-        for message_id in _behind(runtime.store, name, thread_id):
-            _send(runtime, task, message_id, destination)
-        breaker.worked()
+        refused = _send_all(runtime, task, name, destination)
     except CallFailed as error:
         log.warning("%s: %s", name, error)
         if not isinstance(error, Settling):
             breaker.failed(error.retry_after_s)
-        _put_off(runtime, task, name, thread_id, error)
-        return
+        return _put_off(runtime, task, name, thread_id, error)
+    breaker.worked()
+    if refused:
+        return _put_off(runtime, task, name, thread_id, refused)
     with runtime.store.write() as connection:
         queue.finish(connection, task)
+    return None
 
 
-def _behind(store: Store, name: str, thread_id: int) -> Sequence[int]:
-    """Messages to be sent, the thread's head first: the others need its id."""
-    with store.read() as connection:
-        return (
-            connection.execute(
-                sa.select(messages.c.id)
-                .where(
-                    messages.c.destination == name,
-                    messages.c.thread_id == thread_id,
-                    messages.c.wanted > messages.c.sent,
-                )
-                .order_by(messages.c.kill_id.is_not(None), messages.c.id)
-            )
-            .scalars()
-            .all()
+def _send_all(runtime: Runtime, task: Task, name: str, destination: Destination) -> Refused | None:
+    """The last refusal that was about a message and not about the destination: the others are sent all the same."""
+    refused = None
+    for message_id, is_head in _behind(runtime.store, name, int(task.ref)):
+        try:
+            _send(runtime, task, message_id, destination)
+        except Refused as error:
+            if not error.of_message:
+                raise
+            log.warning("%s refuses a message: %s", name, error)
+            refused = error
+            if is_head and name == "slack":  # the others belong below it
+                break
+    return refused
+
+
+def _behind(store: Store, name: str, thread_id: int) -> list[tuple[int, bool]]:
+    """Messages to be sent and whether they head the thread; that one first: the others need its id."""
+    behind = (
+        sa.select(messages.c.id, messages.c.kill_id)
+        .where(
+            messages.c.destination == name,
+            messages.c.thread_id == thread_id,
+            messages.c.wanted > messages.c.sent,
         )
+        .order_by(messages.c.kill_id.is_not(None), messages.c.id)
+    )
+    with store.read() as connection:
+        return [(row.id, row.kill_id is None) for row in connection.execute(behind)]
 
 
 def _send(runtime: Runtime, task: Task, message_id: int, destination: Destination) -> None:
