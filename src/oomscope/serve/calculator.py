@@ -93,6 +93,8 @@ class Calculator:
         """End the process, whatever it has."""
         with self._lock:
             child, self._child = self._child, None
+            if child:
+                child.gone = True
         if child:
             child.process.kill()
             child.process.wait()
@@ -112,7 +114,8 @@ class Calculator:
                 if answers:
                     answers.put((kind, value))
         except (OSError, EOFError):
-            log.warning("the calculating process is gone")
+            if not child.gone:
+                log.warning("the calculating process is gone")
         finally:  # also when an answer cannot be read: nobody may wait forever
             self._bury(child)
 
