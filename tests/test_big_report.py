@@ -1,4 +1,7 @@
-"""A million requests, 5,000 in flight: the page stays small and says what it leaves out. How fast it is: ``python -m bench.big``."""
+"""A million requests, 5,000 in flight: the page stays small and says what it leaves out.
+
+How fast it is: ``python -m bench.big``.
+"""
 
 from __future__ import annotations
 
