@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from oomscope.errors import UnreadableError
-from oomscope.serve.calculator import Calculator, Died, Failed, here
+from oomscope.serve.calculator import Calculator, Died, Failed, allowed, here
 from tests.serve_help import Outside, children, demo_alert, gone, running, until
 
 
@@ -43,6 +43,12 @@ def dies(tell: Callable[[str], None]) -> None:
 
 def sleeps(tell: Callable[[str], None]) -> None:
     time.sleep(60)
+
+
+def fills(tell: Callable[[str], None]) -> None:
+    held = bytearray(os.urandom(1 << 20)) * 400
+    time.sleep(60)
+    del held
 
 
 def silent(_text: str) -> None:
@@ -91,6 +97,25 @@ def test_its_death_is_told_to_all_who_wait_and_the_next_gets_another(calculator:
                 future.result(10)
     assert calculator(double, (2,), silent)[0] == 4
     assert calculator(double, (2,), silent)[1] != first
+
+
+def test_it_is_ended_before_it_fills_the_container() -> None:
+    calculator = Calculator(300 << 20)
+    try:
+        assert calculator(double, (1,), silent)[0] == 2
+        with pytest.raises(Died, match="more than 300 MiB"):
+            calculator(fills, (), silent)
+        assert calculator(double, (2,), silent)[0] == 4
+    finally:
+        calculator.stop()
+
+
+def test_what_it_may_hold_follows_the_container(tmp_path: Path) -> None:
+    limit = tmp_path / "memory.max"
+    assert allowed((str(limit),)) is None
+    for text, most in (("max\n", None), ("9223372036854771712\n", None), ("1073741824\n", 751619276)):
+        limit.write_text(text)
+        assert allowed((str(limit),)) == most
 
 
 def test_it_ends_when_its_parent_is_killed_even_while_it_works() -> None:

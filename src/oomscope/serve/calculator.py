@@ -7,6 +7,7 @@ jobs it had are begun again, in a new process.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -21,10 +22,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from oomscope.errors import UserError
+from oomscope.units import format_bytes
 
 log = logging.getLogger(__name__)
 Tell = Callable[[str], None]
@@ -32,6 +35,11 @@ Tell = Callable[[str], None]
 Calculate = Callable[[Callable[..., Any], tuple[Any, ...], Tell], Any]
 THREADS = 64  # more than all lanes of a worker have
 NICE = 10
+LOOK_S = 0.5  # how often its memory is looked at
+PAGE = os.sysconf("SC_PAGE_SIZE")
+UNLIMITED = 1 << 60
+SHARE = 0.7  # of the container's memory that it may hold
+LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 class Died(Exception):
@@ -40,6 +48,15 @@ class Died(Exception):
 
 class Failed(Exception):
     """The work raised something that is not a user's to mend; ``str`` names it, its traceback is in the log."""
+
+
+def allowed(limits: tuple[str, ...] = LIMITS) -> int | None:
+    """Bytes the process may hold, by the limit of the container this runs in; None without one."""
+    for path in limits:
+        with contextlib.suppress(OSError, ValueError):
+            limit = int(Path(path).read_text())
+            return int(limit * SHARE) if limit < UNLIMITED else None
+    return None
 
 
 def here(work: Callable[..., Any], arguments: tuple[Any, ...], tell: Tell) -> Any:
@@ -54,12 +71,21 @@ class _Child:
     sending: threading.Lock = field(default_factory=threading.Lock)
     waiting: dict[int, SimpleQueue[tuple[str, Any]]] = field(default_factory=dict)
     gone: bool = False
+    why: str = ""
+
+    def held(self) -> int:
+        """Bytes of memory it holds now."""
+        try:
+            return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * PAGE
+        except (OSError, IndexError):
+            return 0
 
 
 class Calculator:
     """Starts the process when it is needed, and another when it ended. Safe to use from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int | None = None) -> None:
+        self._most = most_bytes
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._child: _Child | None = None
@@ -108,6 +134,9 @@ class Calculator:
     def _listen(self, child: _Child) -> None:
         try:
             while True:
+                if not child.connection.poll(LOOK_S):
+                    self._bound(child)
+                    continue
                 number, kind, value = child.connection.recv()
                 with self._lock:
                     answers = child.waiting.get(number) if kind == "told" else child.waiting.pop(number, None)
@@ -119,13 +148,19 @@ class Calculator:
         finally:  # also when an answer cannot be read: nobody may wait forever
             self._bury(child)
 
+    def _bound(self, child: _Child) -> None:
+        """End it before the kernel ends the whole container for it."""
+        if self._most and (held := child.held()) > self._most:
+            child.why = f": it held {format_bytes(held)}, more than {format_bytes(self._most)}"
+            child.process.kill()
+
     def _bury(self, child: _Child) -> None:
         with self._lock:
             lost, child.waiting, child.gone = child.waiting, {}, True
         child.process.kill()
         code = child.process.wait()
         for answers in lost.values():
-            answers.put(("error", Died(f"the calculating process ended with {code}")))
+            answers.put(("error", Died(f"the calculating process ended with {code}{child.why}")))
 
 
 def _spawn() -> tuple[subprocess.Popen[bytes], Connection]:

@@ -19,7 +19,7 @@ from oomscope.config import Config
 from oomscope.errors import UsageError
 from oomscope.serve import queue
 from oomscope.serve.bundles import open_bundles
-from oomscope.serve.calculator import Calculator
+from oomscope.serve.calculator import Calculator, allowed
 from oomscope.serve.runtime import Runtime
 from oomscope.serve.settings import Settings, resolve
 from oomscope.serve.store import Store, open_store
@@ -143,7 +143,7 @@ def run_worker(settings: Settings, store: Store) -> None:
     """Work until told to stop on stdin; end at once when the parent is gone."""
     from oomscope.serve.worker import Worker
 
-    calculator = Calculator()
+    calculator = Calculator(allowed())
     calculator.start()
     runtime = Runtime(settings, store, open_bundles(settings), replica_name(), calculate=calculator)
     worker = Worker(runtime)
