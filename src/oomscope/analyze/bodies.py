@@ -14,7 +14,7 @@ import polars as pl
 PARSE_BYTES_PER_S = 1e6  # on the careful side of the measured 2 MB/s
 SAME_TIME = "2s"
 STALL_FACTOR = 3.0
-MIN_EXCESS_S = 0.3
+MIN_EXCESS_S = 1.0
 BODY_METHODS = ("POST", "PUT", "PATCH")
 
 

@@ -11,11 +11,13 @@ import polars as pl
 
 from oomscope.analyze.baseline import Baseline, make_baseline
 from oomscope.analyze.growth import Growth, make_growth
+from oomscope.analyze.image import foreign_pods, runs_of_image
 from oomscope.analyze.in_flight import find_in_flight
 from oomscope.analyze.memory import Memory, read_memory
 from oomscope.analyze.model import AccessJoin, InFlight, KillCase
 from oomscope.analyze.names import EndpointNames
 from oomscope.analyze.runs import Runs, make_runs, seconds_after
+from oomscope.analyze.standstill import find_standstill
 from oomscope.analyze.transient import Transient, Waiting, score_transient
 
 if TYPE_CHECKING:
@@ -59,15 +61,19 @@ def measure(bundle: Bundle, kill: KillCase, join: AccessJoin) -> Case:
     """All measurements of one kill whose time is known."""
     names = EndpointNames(bundle.requests)
     flight = find_in_flight(bundle, kill, join, names)
+    foreign = foreign_pods(bundle, kill)
     runs = make_runs(bundle, kill, flight, join, names)
-    memory = read_memory(bundle, kill)
+    lives = _pods_of_lives(bundle, kill, runs)
+    runs = runs_of_image(runs, lives, foreign)
+    memory = read_memory(bundle, kill, foreign)
     base = make_baseline(runs)
     waiting = _waiting(join, flight, runs, names, kill)
+    still = find_standstill(runs, from_access=flight.unknown is not None)
     at_limit = kill.verdict in AT_LIMIT and kill.scope in ("container", "pod", "unknown")
     return Case(
         bundle=bundle, kill=kill, join=join, names=names, flight=flight, runs=runs, memory=memory, base=base,
-        transient=score_transient(runs, base, waiting),
-        growth=make_growth(runs, memory, _pods_of_lives(bundle, kill, runs), at_limit=at_limit),
+        transient=score_transient(runs, base, waiting, still),
+        growth=make_growth(runs, memory, lives, at_limit=at_limit),
         waiting=waiting,
     )  # fmt: skip
 

@@ -96,7 +96,7 @@ def _hypothesis(
 
 
 def _status(case: Case, candidate: Candidate, word: Strength) -> Status:
-    if untested(candidate, case.growth is not None):
+    if untested(candidate, case):
         return "untested"
     return status_of(word, candidate.probability)
 

@@ -150,10 +150,10 @@ def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions)
     one_cause = pooled is not None and not pooled.alternating
     scores = pooled.scores if pooled is not None and one_cause else score(case, weights)
     candidates = fuse(scores, case, weights)
-    ranked = [(c, strength_of(c, case.kill.verdict)) for c in candidates]
+    ranked = [(c, strength_of(c, case)) for c in candidates]
     if pooled is None:
         ranked = doubt_unstable(case, ranked, ledger)
-    ranked.sort(key=lambda item: untested(item[0], case.growth is not None))
+    ranked.sort(key=lambda item: untested(item[0], case))
     lead, word = ranked[0]
     against = {c.who: refutations(case, c, ledger) for c, _ in ranked[:8] if c.who is not None}
     hypotheses = make_hypotheses(case, ranked, against, ledger, pooled)
@@ -182,7 +182,7 @@ def _cause(case: Case, ranked: list[tuple[Candidate, Strength]], pooled: Pooled 
     why = None
     if pooled is not None and pooled.alternating:
         why = f"the {pooled.kills} kills do not look like one cause; this is the answer for this kill alone"
-    if word == "inconclusive" or untested(lead, case.growth is not None):
+    if word == "inconclusive" or untested(lead, case):
         return Cause(
             hypothesis=None, strength="inconclusive", why=why or _why_not(case, ranked), missing=missing
         )

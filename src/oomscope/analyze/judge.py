@@ -10,7 +10,8 @@ its completions account for half of the growth.
 A limit too small and growth with all traffic are untested without memory samples, and come after what was tested.
 
 Kinds: in flight (how many, how old) · memory (growth that follows it) · traffic (arrivals) · size (bodies, responses) ·
-recurrence. With a verdict that is not certain nothing is above moderate; without memory of the dead container and
+recurrence. With a verdict that is not certain nothing is above moderate, or above weak without memory samples: an
+endpoint cannot be surer to have filled the memory than the memory to have been full. Without memory samples and
 without any excess in flight nothing is above weak.
 """
 
@@ -19,14 +20,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from oomscope.analyze.case import Case
     from oomscope.analyze.gate import Candidate
-    from oomscope.report import Status, Strength, Verdict
+    from oomscope.report import Status, Strength
 
 STRONG_P, MODERATE_P, WEAK_P = 0.90, 0.60, 0.25
 STRONG_KIND, MODERATE_KIND, WEAK_KIND, SERIOUS, MUCH = 2.0, 3.0, 1.0, -2.0, -3.0
 COUNTER = ("time", "sudden", "share", "rise")  # what memory says against it
 KINDS = {
-    "in flight": ("count", "age"),
+    "in flight": ("count", "age", "slow"),
     "memory": ("growth",),
     "traffic": ("arrivals",),
     "size": ("received", "sent", "allocs"),
@@ -41,25 +43,33 @@ def evidence_kinds(terms: dict[str, float]) -> dict[str, float]:
     return {kind: sum(max(terms.get(name, 0.0), 0.0) for name in names) for kind, names in KINDS.items()}
 
 
-def strength_of(candidate: Candidate, verdict: Verdict, refuted: float = 0.0) -> Strength:
+def strength_of(candidate: Candidate, case: Case, refuted: float = 0.0) -> Strength:
     """The word for one candidate. ``refuted``: nats against it from refutation (0 or negative)."""
-    kinds = sorted(evidence_kinds(candidate.terms).values(), reverse=True)
     if candidate.pattern in NO_ENDPOINT:
-        return _without_endpoint(candidate, verdict)
+        return _without_endpoint(candidate)
+    word = _by_rule(candidate, refuted)
+    return at_most(word, _ceiling(case)) if case.kill.verdict == "undetermined" else word
+
+
+def _ceiling(case: Case) -> Strength:
+    """No cause of a memory kill is surer than that it was one: without memory samples nothing shows that."""
+    return "moderate" if case.memory.dead is not None else "weak"
+
+
+def _by_rule(candidate: Candidate, refuted: float) -> Strength:
+    kinds = sorted(evidence_kinds(candidate.terms).values(), reverse=True)
     doubts = sum(min(v, 0.0) for k, v in candidate.terms.items() if k in COUNTER)
     against = min([*(v for k, v in candidate.terms.items() if k != "prior"), refuted, 0.0])
     if candidate.probability >= STRONG_P and kinds[1] >= STRONG_KIND and against > SERIOUS:
-        word: Strength = "strong"
-    elif candidate.probability >= MODERATE_P and kinds[0] >= MODERATE_KIND and doubts > MUCH:
-        word = "moderate"
-    elif candidate.probability >= WEAK_P and (kinds[0] >= WEAK_KIND or candidate.terms.get("growth")):
-        word = "weak"
-    else:
-        word = "inconclusive"
-    return at_most(word, "moderate") if verdict == "undetermined" else word
+        return "strong"
+    if candidate.probability >= MODERATE_P and kinds[0] >= MODERATE_KIND and doubts > MUCH:
+        return "moderate"
+    if candidate.probability >= WEAK_P and (kinds[0] >= WEAK_KIND or candidate.terms.get("growth")):
+        return "weak"
+    return "inconclusive"
 
 
-def _without_endpoint(candidate: Candidate, verdict: Verdict) -> Strength:
+def _without_endpoint(candidate: Candidate) -> Strength:
     if candidate.pattern == "not_oom":
         return "strong" if candidate.probability >= STRONG_P else "moderate"
     if candidate.pattern == "node_pressure":
@@ -74,9 +84,14 @@ def at_most(word: Strength, limit: Strength) -> Strength:
     return min(word, limit, key=ORDER.index)
 
 
-def untested(candidate: Candidate, memory_known: bool) -> bool:
-    """A cause in the shape of the memory curve cannot be tested without one; that is no evidence for it."""
-    return candidate.pattern in ("undersized_limit", "process_growth") and not memory_known
+def untested(candidate: Candidate, case: Case) -> bool:
+    """A cause in the shape of the memory curve cannot be tested without one; that is no evidence for it.
+
+    A limit too small shows in the level alone, growth needs samples enough for a regression.
+    """
+    if candidate.pattern == "undersized_limit":
+        return case.growth is None and case.memory.early_share is None
+    return candidate.pattern == "process_growth" and case.growth is None
 
 
 def status_of(word: Strength, probability: float) -> Status:

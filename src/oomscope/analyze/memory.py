@@ -82,15 +82,18 @@ class Memory:
     notes: tuple[str, ...] = field(default=())
 
 
-def read_memory(bundle: Bundle, kill: KillCase) -> Memory:
-    """Curve and numbers; a Memory without ``dead`` when no sample of the dead instance was read."""
+def read_memory(bundle: Bundle, kill: KillCase, foreign: frozenset[str] = frozenset()) -> Memory:
+    """Curve and numbers; a Memory without ``dead`` when no sample of the dead instance was read.
+
+    ``foreign``: pods that do not count as others.
+    """
     limit = _limit(bundle, kill)
     if kill.killed_at is None or bundle.memory.is_empty():
         return Memory(dead=None, limit_bytes=limit)
     table = bundle.memory.with_columns(t=seconds_after("at", kill.killed_at)).filter(pl.col("t") <= 0)
     curves = _curves(table, kill)
     dead = next((curve for curve in curves if curve.dead), None)
-    others = tuple(curve for curve in curves if not curve.dead)
+    others = tuple(curve for curve in curves if not curve.dead and curve.pod not in foreign)
     if dead is None or dead.t.size < 1:
         return Memory(dead=None, others=others, limit_bytes=limit)
     return _measured(dead, others, limit)
@@ -298,4 +301,4 @@ def _booted(curve: Curve) -> float:
 
 def _early_share(curve: Curve, limit: int | None) -> float | None:
     early = curve.y[(curve.t >= _booted(curve)) & (curve.t <= curve.t[0] * (1 - EARLY_SHARE))]
-    return float(np.quantile(early, 0.95)) / limit if early.size >= 2 and limit else None
+    return float(np.quantile(early, 0.95)) / limit if early.size and limit else None

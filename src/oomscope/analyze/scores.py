@@ -90,15 +90,17 @@ def raw_terms(case: Case, weights: Weights, gains: MemoryGains | None = None) ->
     memory = _Relative(gains or memory_gains(case), cap["growth"])
     shared = {
         "count": np.clip(odds_of(case.transient.count), 0, cap["count"]),
-        "age": np.clip(odds_of(case.transient.age), 0, cap["age"]) * _time_enough(case.transient.oldest),
+        "age": np.clip(odds_of(case.transient.age), 0, cap["age"]) * _time_enough(case.transient.own_age),
         "time": _in_time(case),
         "sudden": np.full(case.runs.n, _sudden(case)),
     }
     same = _same_input(case)
+    slow = np.clip(odds_of(case.transient.slow), 0, cap["slow"])
     terms: dict[Pattern, Terms] = {
         "large_response": {
             **shared,
             **_response(case, cap),
+            "slow": slow,
             "alone": _alone(case),
             "same_input": same,
             "growth": memory.of("seconds"),
@@ -107,6 +109,7 @@ def raw_terms(case: Case, weights: Weights, gains: MemoryGains | None = None) ->
         "large_payload": {
             **shared,
             **_payload(case, cap),
+            "slow": slow,
             "growth": memory.of("starts", "seconds"),
             "share": _share(case, "starts", "seconds"),
         },
@@ -259,9 +262,14 @@ def _time_enough(oldest: Floats) -> Floats:
 
 
 def _in_time(case: Case) -> Floats:
-    """-1 when nothing of it was open, or when its open requests began after the memory was taken; 0 when in time."""
+    """-1 when nothing of it was open, or when its open requests began after the memory was taken; 0 when in time.
+
+    Also 0 for all when no source tells what was open: that is no evidence of absence.
+    """
     share = grown_while_open(case)
     late = -np.clip(0.4 - share, 0.0, 0.4) / 0.4
+    if case.flight.unknown and not case.transient.open.any():
+        return np.zeros(case.runs.n)
     absent = np.where(case.transient.open + case.queued > 0, 0.0, -1.0)
     return np.asarray(np.where(np.isnan(share), absent, late))
 
@@ -347,7 +355,7 @@ def _alone(case: Case) -> Floats:
 
 def _long(case: Case) -> NDArray[np.bool_]:
     t = case.transient
-    return (t.oldest >= RUNAWAY_AGE_S) & (t.oldest >= RUNAWAY_RATIO * case.base.w)
+    return (t.own_age >= RUNAWAY_AGE_S) & (t.own_age >= RUNAWAY_RATIO * case.base.w)
 
 
 def _same_input(case: Case) -> Floats:

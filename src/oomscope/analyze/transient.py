@@ -14,6 +14,7 @@ from scipy.special import betainc, log_ndtr, ndtr
 
 from oomscope.analyze.baseline import Baseline
 from oomscope.analyze.runs import Runs
+from oomscope.analyze.standstill import Standstill
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +28,8 @@ AGE_SPAN = np.log(1200.0)  # ages of guilty requests: log-uniform on [0.1, 120] 
 ARRIVAL_WINDOW_S = 30.0
 OUTSIZED, OUTSIZED_OWN, OUTSIZED_NATS = 3.0, 5.0, 6.0
 FEW_OWN, MANY_OTHERS = 6, 20
+LATE_END_S = 20.0  # runs that ended so shortly before the kill may have been survived versions of what killed
+BODY_KEPT_S = 60.0  # what a large body left behind is still in the heap for about that long
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,9 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Transient:
-    """Per endpoint: ``open`` at the kill, ``expected``; surprises ``count``, ``age``, ``arrivals``, ``received``,
-    ``sent``, ``allocs``. ``oldest`` seconds (0: none open). ``recent`` starts in the last ``window_s`` against
-    ``recent_expected``.
+    """Per endpoint: ``open`` at the kill, ``expected``; surprises ``count``, ``age``, ``slow`` (runs that ended in
+    the last seconds), ``arrivals``, ``received``, ``sent``, ``allocs``. ``oldest`` seconds (0: none open), ``own_age``
+    without what all open requests share. ``recent`` starts in the last ``window_s`` against ``recent_expected``.
 
     ``request_llr``: per run, log-likelihood ratio "this open request is the bad one"; NaN where not open.
     """
@@ -50,8 +53,10 @@ class Transient:
     open: Floats
     expected: Floats
     oldest: Floats
+    own_age: Floats
     count: Floats
     age: Floats
+    slow: Floats
     arrivals: Floats
     recent: Floats
     recent_expected: Floats
@@ -64,10 +69,10 @@ class Transient:
     request_llr: Floats
 
 
-def score_transient(runs: Runs, base: Baseline, waiting: Waiting) -> Transient:
+def score_transient(runs: Runs, base: Baseline, waiting: Waiting, still: Standstill) -> Transient:
     """All transient surprises."""
     open_ = runs.count(runs.open)
-    age, oldest = _age_surprise(runs, base)
+    age, oldest, own_age = _age_surprise(runs, base, still)
     arrivals, recent, expected, window = _arrival_surprise(runs, base, waiting)
     received, received_open = _received_surprise(runs, waiting)
     sent, sent_max = _tail_surprise(runs, runs.sent)
@@ -77,8 +82,10 @@ def score_transient(runs: Runs, base: Baseline, waiting: Waiting) -> Transient:
         open=open_,
         expected=base.expected_open,
         oldest=oldest,
-        count=_count_surprise(open_, base),
+        own_age=own_age,
+        count=_count_surprise(open_, base, still),
         age=age,
+        slow=_slow_surprise(runs, base),
         arrivals=arrivals,
         recent=recent,
         recent_expected=expected,
@@ -88,7 +95,7 @@ def score_transient(runs: Runs, base: Baseline, waiting: Waiting) -> Transient:
         sent=sent,
         sent_max=sent_max,
         allocs=allocs,
-        request_llr=_request_llr(runs, base),
+        request_llr=_request_llr(runs, base, still),
     )
 
 
@@ -99,22 +106,42 @@ def poisson_tail(x: Floats, r: Floats, exposure: float, horizon: Floats) -> Floa
     return -np.log(np.maximum(tail, TINY))
 
 
-def _count_surprise(open_: Floats, base: Baseline) -> Floats:
-    return poisson_tail(open_, base.count + 0.5, base.exposure_s, base.w * base.stall_e)
+def _count_surprise(open_: Floats, base: Baseline, still: Standstill) -> Floats:
+    horizon = base.w * base.stall_e + still.queue_s
+    return poisson_tail(open_, base.count + 0.5, base.exposure_s, horizon)
 
 
-def _age_surprise(runs: Runs, base: Baseline) -> tuple[Floats, Floats]:
-    """Oldest open request against the residual law, corrected for how many were open (Sidak)."""
-    surprise, oldest = np.zeros(runs.n), np.zeros(runs.n)
-    who, age = runs.who[runs.open], np.maximum(runs.age[runs.open], MIN_AGE_S)
+def _age_surprise(runs: Runs, base: Baseline, still: Standstill) -> tuple[Floats, Floats, Floats]:
+    """Oldest open request against the residual law, corrected for how many were open (Sidak); its age, and its own."""
+    surprise, oldest, own = np.zeros(runs.n), np.zeros(runs.n), np.zeros(runs.n)
+    who, raw = runs.who[runs.open], np.maximum(runs.age[runs.open], MIN_AGE_S)
+    age = np.maximum(still.own(raw), MIN_AGE_S)
     p = residual_tail(age, base.mu[who] + np.log(base.stall_e[who]), base.sigma[who])
     for e in np.unique(who):
         mine = who == e
         surprise[e] = -np.log(
             max(-np.expm1(mine.sum() * np.log1p(-min(float(p[mine].min()), 1 - 1e-12))), TINY)
         )
-        oldest[e] = age[mine].max()
-    return surprise, oldest
+        oldest[e], own[e] = raw[mine].max(), age[mine].max()
+    return surprise, oldest, own
+
+
+def _slow_surprise(runs: Runs, base: Baseline) -> Floats:
+    """The slowest run that ended in the last seconds, against durations before and what all others lost then.
+
+    A queue or a standstill adds the same seconds to every endpoint; the median of what they lost is taken off.
+    """
+    surprise = np.zeros(runs.n)
+    late = runs.dead & ~runs.open & (runs.end > -LATE_END_S)
+    who, lasted = runs.who[late], runs.duration[late]
+    lost = np.maximum(lasted - np.exp(base.mu[who]), 0.0)
+    endpoints = np.unique(who)
+    common = float(np.median([lost[who == e].max() for e in endpoints])) if endpoints.size else 0.0
+    own = np.log(np.maximum(lasted - common, MIN_AGE_S))
+    z = (own - base.mu[who] - np.log(base.stall_e[who])) / base.sigma[who]
+    for e in endpoints:
+        surprise[e] = _sidak(float(z[who == e].max()), int((who == e).sum()))
+    return surprise
 
 
 def residual_tail(age: Floats, mu: Floats, sigma: Floats) -> Floats:
@@ -153,15 +180,17 @@ def _sidak(z: float, n: int) -> float:
 
 
 def _received_surprise(runs: Runs, waiting: Waiting) -> tuple[Floats, Floats]:
-    """Body sizes of open and waiting requests against the finished ones of the endpoint (all, where it has none)."""
+    """Body sizes of open, waiting and just ended requests against the earlier ones of the endpoint (all, where it
+    has none)."""
     surprise, largest = np.zeros(runs.n), np.full(runs.n, np.nan)
     known = ~np.isnan(runs.received)
     sizes = _sizes(runs.received)
-    done = known & ~runs.open
+    ours = known & (runs.open | (runs.dead & (runs.end > -BODY_KEPT_S)))
+    done = known & ~ours
     overall = sizes[done] if done.any() else np.array([np.log(1000.0)])
-    ours = ~np.isnan(waiting.received)
-    who = np.concatenate([runs.who[runs.open & known], waiting.who[ours]])
-    bytes_ = np.concatenate([runs.received[runs.open & known], waiting.received[ours]])
+    queued = ~np.isnan(waiting.received)
+    who = np.concatenate([runs.who[ours], waiting.who[queued]])
+    bytes_ = np.concatenate([runs.received[ours], waiting.received[queued]])
     for e in np.unique(who):
         mine = bytes_[who == e]
         history = sizes[done & (runs.who == e)]
@@ -205,10 +234,10 @@ def _outsized(runs: Runs, values: Floats, largest: Floats) -> Floats:
     return out
 
 
-def _request_llr(runs: Runs, base: Baseline) -> Floats:
+def _request_llr(runs: Runs, base: Baseline, still: Standstill) -> Floats:
     """ln g(age) - ln(lambda_e S_e(age)) of every open run: ranks requests, and sums to endpoints."""
     llr = np.full(runs.who.size, np.nan)
-    who, age = runs.who[runs.open], np.maximum(runs.age[runs.open], MIN_AGE_S)
+    who, age = runs.who[runs.open], np.maximum(still.own(runs.age[runs.open]), MIN_AGE_S)
     z = (np.log(age) - base.mu[who] - np.log(base.stall_e[who])) / base.sigma[who]
     survival = np.maximum(log_ndtr(-z), -15.0)
     llr[runs.open] = -np.log(age * AGE_SPAN) - np.log(base.rate[who]) - survival
