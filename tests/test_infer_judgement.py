@@ -58,6 +58,16 @@ def test_words(probability: float, terms: dict[str, float], verdict: Any, word: 
     assert strength_of(candidate(probability, terms), verdict) == word
 
 
+def test_an_endpoint_is_no_surer_than_that_memory_was_full() -> None:
+    assert strength_of(candidate(0.95, SPLIT), "undetermined", sampled=False) == "weak"
+    assert strength_of(candidate(0.95, SPLIT), "oom_limit", sampled=False) == "strong"
+
+
+def test_no_fault_in_flight_is_accused_where_nothing_tells_what_was() -> None:
+    assert strength_of(candidate(0.95, SPLIT), "oom_limit", seen=False) == "weak"
+    assert strength_of(candidate(0.95, SPLIT, "memory_leak"), "oom_limit", seen=False) == "strong"
+
+
 def test_a_cause_without_an_endpoint_is_never_strong() -> None:
     assert strength_of(candidate(0.99, {}, "undersized_limit"), "oom_limit") == "moderate"
 
@@ -70,9 +80,12 @@ def test_status_and_order_of_words() -> None:
 
 
 def test_the_shape_of_memory_is_untested_without_memory() -> None:
-    assert untested(candidate(0.5, {}, "undersized_limit"), memory_known=False)
-    assert not untested(candidate(0.5, {}, "undersized_limit"), memory_known=True)
-    assert not untested(candidate(0.5, {}, "runaway_request"), memory_known=False)
+    tight, grown = candidate(0.5, {}, "undersized_limit"), candidate(0.5, {}, "process_growth")
+    assert untested(tight, level=False, growth=False)
+    assert not untested(tight, level=True, growth=False)
+    assert untested(grown, level=True, growth=False)
+    assert not untested(grown, level=True, growth=True)
+    assert not untested(candidate(0.5, {}, "runaway_request"), level=False, growth=False)
 
 
 # -------------------------------------------------------------------------------------------------- probabilities

@@ -13,6 +13,7 @@ from oomscope.analyze.baseline import Baseline, make_baseline
 from oomscope.analyze.growth import Growth, make_growth
 from oomscope.analyze.image import foreign_pods, runs_of_image
 from oomscope.analyze.in_flight import find_in_flight
+from oomscope.analyze.judge import strength_of, untested
 from oomscope.analyze.memory import Memory, read_memory
 from oomscope.analyze.model import AccessJoin, InFlight, KillCase
 from oomscope.analyze.names import EndpointNames
@@ -23,7 +24,9 @@ from oomscope.analyze.transient import Transient, Waiting, score_transient
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from oomscope.analyze.gate import Candidate
     from oomscope.evidence import Bundle
+    from oomscope.report import Strength
 
     Floats = NDArray[np.float64]
 
@@ -55,6 +58,16 @@ class Case:
     def at_limit(self) -> bool:
         """True when the kill means that the container's memory had reached its limit."""
         return self.kill.verdict in AT_LIMIT and self.kill.scope in ("container", "pod", "unknown")
+
+    def cannot_test(self, candidate: Candidate) -> bool:
+        """True when the samples that this cause would show in are missing."""
+        return untested(candidate, level=self.memory.early_share is not None, growth=self.growth is not None)
+
+    def strength(self, candidate: Candidate) -> Strength:
+        """The word for a candidate, given what could be seen."""
+        seen = self.flight.unknown is None or bool(self.transient.open.any())
+        sampled = self.memory.dead is not None
+        return strength_of(candidate, self.kill.verdict, sampled=sampled, seen=seen)
 
 
 def measure(bundle: Bundle, kill: KillCase, join: AccessJoin) -> Case:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oomscope.analyze import contrast
-from oomscope.analyze.judge import status_of, untested
+from oomscope.analyze.judge import status_of
 from oomscope.analyze.ledger import Ledger
 from oomscope.analyze.split import split_requests
 from oomscope.analyze.words import points
@@ -96,7 +96,7 @@ def _hypothesis(
 
 
 def _status(case: Case, candidate: Candidate, word: Strength) -> Status:
-    if untested(candidate, case):
+    if case.cannot_test(candidate):
         return "untested"
     return status_of(word, candidate.probability)
 

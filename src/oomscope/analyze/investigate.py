@@ -26,7 +26,6 @@ from oomscope.analyze.gate import Candidate, fuse
 from oomscope.analyze.hypotheses import make_hypotheses
 from oomscope.analyze.impact import make_impact, other_kills
 from oomscope.analyze.in_flight import dead_stream
-from oomscope.analyze.judge import strength_of, untested
 from oomscope.analyze.ledger import Ledger
 from oomscope.analyze.missing import most_wanted
 from oomscope.analyze.model import AnalyzeOptions, KillCase
@@ -150,10 +149,10 @@ def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions)
     one_cause = pooled is not None and not pooled.alternating
     scores = pooled.scores if pooled is not None and one_cause else score(case, weights)
     candidates = fuse(scores, case, weights)
-    ranked = [(c, strength_of(c, case)) for c in candidates]
+    ranked = [(c, case.strength(c)) for c in candidates]
     if pooled is None:
         ranked = doubt_unstable(case, ranked, ledger)
-    ranked.sort(key=lambda item: untested(item[0], case))
+    ranked.sort(key=lambda item: case.cannot_test(item[0]))
     lead, word = ranked[0]
     against = {c.who: refutations(case, c, ledger) for c, _ in ranked[:8] if c.who is not None}
     hypotheses = make_hypotheses(case, ranked, against, ledger, pooled)
@@ -182,7 +181,7 @@ def _cause(case: Case, ranked: list[tuple[Candidate, Strength]], pooled: Pooled 
     why = None
     if pooled is not None and pooled.alternating:
         why = f"the {pooled.kills} kills do not look like one cause; this is the answer for this kill alone"
-    if word == "inconclusive" or untested(lead, case):
+    if word == "inconclusive" or case.cannot_test(lead):
         return Cause(
             hypothesis=None, strength="inconclusive", why=why or _why_not(case, ranked), missing=missing
         )

@@ -11,8 +11,8 @@ A limit too small and growth with all traffic are untested without memory sample
 
 Kinds: in flight (how many, how old) · memory (growth that follows it) · traffic (arrivals) · size (bodies, responses) ·
 recurrence. With a verdict that is not certain nothing is above moderate, or above weak without memory samples: an
-endpoint cannot be surer to have filled the memory than the memory to have been full. Without memory samples and
-without any excess in flight nothing is above weak.
+endpoint cannot be surer to have filled the memory than the memory to have been full. A fault in flight is not above
+weak where no source tells what was in flight. Without memory samples and without any excess in flight nothing is above weak.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from oomscope.analyze.case import Case
     from oomscope.analyze.gate import Candidate
-    from oomscope.report import Status, Strength
+    from oomscope.report import Status, Strength, Verdict
 
 STRONG_P, MODERATE_P, WEAK_P = 0.90, 0.60, 0.25
 STRONG_KIND, MODERATE_KIND, WEAK_KIND, SERIOUS, MUCH = 2.0, 3.0, 1.0, -2.0, -3.0
@@ -34,6 +33,7 @@ KINDS = {
     "size": ("received", "sent", "allocs"),
     "recurrence": ("recurrence",),
 }
+IN_FLIGHT = ("large_response", "large_payload", "concurrent_spike", "runaway_request")
 ORDER: tuple[Strength, ...] = ("inconclusive", "weak", "moderate", "strong")
 NO_ENDPOINT = ("undersized_limit", "process_growth", "node_pressure", "not_oom")
 
@@ -43,23 +43,27 @@ def evidence_kinds(terms: dict[str, float]) -> dict[str, float]:
     return {kind: sum(max(terms.get(name, 0.0), 0.0) for name in names) for kind, names in KINDS.items()}
 
 
-def strength_of(candidate: Candidate, case: Case, refuted: float = 0.0) -> Strength:
-    """The word for one candidate. ``refuted``: nats against it from refutation (0 or negative)."""
+def strength_of(
+    candidate: Candidate, verdict: Verdict, *, sampled: bool = True, seen: bool = True
+) -> Strength:
+    """The word for one candidate. ``sampled``: memory samples of the dead container were read. ``seen``: some source
+    tells what was in flight.
+
+    No cause of a memory kill is surer than that it was one, and without samples nothing shows that. A fault in flight
+    is not accused when what was in flight is unknown: another one may have been there.
+    """
     if candidate.pattern in NO_ENDPOINT:
         return _without_endpoint(candidate)
-    word = _by_rule(candidate, refuted)
-    return at_most(word, _ceiling(case)) if case.kill.verdict == "undetermined" else word
+    word = _by_rule(candidate)
+    if verdict == "undetermined":
+        word = at_most(word, "moderate" if sampled else "weak")
+    return word if seen or candidate.pattern not in IN_FLIGHT else at_most(word, "weak")
 
 
-def _ceiling(case: Case) -> Strength:
-    """No cause of a memory kill is surer than that it was one: without memory samples nothing shows that."""
-    return "moderate" if case.memory.dead is not None else "weak"
-
-
-def _by_rule(candidate: Candidate, refuted: float) -> Strength:
+def _by_rule(candidate: Candidate) -> Strength:
     kinds = sorted(evidence_kinds(candidate.terms).values(), reverse=True)
     doubts = sum(min(v, 0.0) for k, v in candidate.terms.items() if k in COUNTER)
-    against = min([*(v for k, v in candidate.terms.items() if k != "prior"), refuted, 0.0])
+    against = min([*(v for k, v in candidate.terms.items() if k != "prior"), 0.0])
     if candidate.probability >= STRONG_P and kinds[1] >= STRONG_KIND and against > SERIOUS:
         return "strong"
     if candidate.probability >= MODERATE_P and kinds[0] >= MODERATE_KIND and doubts > MUCH:
@@ -84,14 +88,15 @@ def at_most(word: Strength, limit: Strength) -> Strength:
     return min(word, limit, key=ORDER.index)
 
 
-def untested(candidate: Candidate, case: Case) -> bool:
+def untested(candidate: Candidate, *, level: bool, growth: bool) -> bool:
     """A cause in the shape of the memory curve cannot be tested without one; that is no evidence for it.
 
-    A limit too small shows in the level alone, growth needs samples enough for a regression.
+    ``level``: memory early in the life is known, enough to see that a limit is too small. ``growth``: there are
+    samples enough for a regression.
     """
     if candidate.pattern == "undersized_limit":
-        return case.growth is None and case.memory.early_share is None
-    return candidate.pattern == "process_growth" and case.growth is None
+        return not (level or growth)
+    return candidate.pattern == "process_growth" and not growth
 
 
 def status_of(word: Strength, probability: float) -> Status:

@@ -22,6 +22,7 @@ MIN_ENDPOINTS = 3  # with fewer in flight a standstill cannot be told from a slo
 MIN_STARTS = 5
 WHOLE_SECOND = 1.0
 NEGLIGIBLE_S = 1e-6
+BLUR = 1.1  # a process comes to a standstill over a while: so much of the shared age is nobody's own
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Standstill:
 
     def own(self, age: Floats) -> Floats:
         """What is left of ages once the shared part is taken off, in seconds, never below 0."""
-        return np.asarray(np.maximum(age - max(self.common_s, self.clock_s), 0.0))
+        return np.asarray(np.maximum(age - max(BLUR * self.common_s, self.clock_s), 0.0))
 
 
 def find_standstill(runs: Runs, *, from_access: bool) -> Standstill:
