@@ -12,7 +12,8 @@ A limit too small and growth with all traffic are untested without memory sample
 Kinds: in flight (how many, how old) · memory (growth that follows it) · traffic (arrivals) · size (bodies, responses) ·
 recurrence. With a verdict that is not certain nothing is above moderate, or above weak without memory samples: an
 endpoint cannot be surer to have filled the memory than the memory to have been full. A fault in flight is not above
-weak where no source tells what was in flight. Without memory samples and without any excess in flight nothing is above weak.
+weak where no source tells what was in flight. Without memory samples and without any excess in flight nothing is above
+weak.
 """
 
 from __future__ import annotations
