@@ -31,6 +31,7 @@ from oomscope.report import Distinguishing
 from oomscope.units import format_bytes
 
 ALPHA = 0.01 / 4  # after correction, for each of four looks: one false trait in a hundred incidents
+LEAD_ALPHA = 0.1  # after correction, for a trait that parts the two groups without exception: named as a lead
 MIN_SPREAD = 20  # ordinary requests needed to know how often two of them share a value
 RARE_PAIR = 0.1  # with few values in all, sharing one means nothing
 MIN_SHARE = 0.5  # a trait must cover at least half of the suspect requests ...
@@ -85,7 +86,8 @@ def distinguish(
         chosen = _smallest_description(_significant(look), limit) or _repeated_ids(look, limit)
         if chosen:
             return tuple(_describe(trait) for trait in chosen)
-    return tuple(_describe(trait) for trait in _lone(*outliving(suspect, ordinary), limit))
+    leads = _separating(columns) or _lone(*outliving(suspect, ordinary), limit)
+    return tuple(_describe(trait) for trait in leads)
 
 
 def _thin(table: pl.DataFrame, most: int) -> pl.DataFrame:
@@ -98,6 +100,23 @@ def _significant(columns: Columns) -> list[_Trait]:
     features = len({trait.feature for trait in tested})
     corrected = [replace(trait, log_p=_log_p(trait, trait.tried * features)) for trait in tested]
     return [trait for trait in corrected if trait.log_p <= math.log(ALPHA) and _tells(trait)]
+
+
+def _separating(columns: Columns) -> list[_Trait]:
+    """A parameter or id that all suspects have and no ordinary request has, where there are too few of them for the
+    strict test: the plainest one, as a lead."""
+    asked = {f: values for f, values in columns.items() if f.kind in ("param", "path_id")}
+    tested = [trait for feature, (bad, good) in asked.items() for trait in _candidates(feature, bad, good)]
+    apart = [
+        trait
+        for trait in tested
+        if trait.form in ("value", "present")
+        and len(trait.known) >= LONE_REQUESTS
+        and trait.hits == trait.known
+        and not trait.base_hits
+        and _log_p(trait, trait.tried * len(asked)) <= math.log(LEAD_ALPHA)
+    ]
+    return [replace(trait, log_p=math.nan) for trait in sorted(apart, key=_plainness)[:1]]
 
 
 def _tells(trait: _Trait) -> bool:

@@ -8,6 +8,7 @@ Rows come from the dead instance, its siblings and its earlier lives: a leak liv
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -27,16 +28,20 @@ FINE_BINS, FLOOR_BINS = 150, 24
 MIN_ROWS = 5
 WARM_FAST, WARM_SLOW = (1 / 15, 3.0, 300.0), (1 / 4, 10.0, 900.0)  # share of the life, bounds in seconds
 WINSOR = 4.0
+PENALTIES = (0.01, 0.1, 1.0, 10.0, 1e6)  # of what running requests hold, in units of the strongest direction
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Design of the regression: increment ``y`` in bytes per bin, activity per bin and endpoint, age of the life."""
+    """Design of the regression: increment ``y`` in bytes per bin, activity per bin and endpoint, age of the life.
+
+    ``held``: change of the number running, what they hold comes and goes with it."""
 
     y: Floats
     starts: Floats
     done: Floats
     seconds: Floats
+    held: Floats
     age: Floats
     dead: Flags
     late: Flags  # in the last minutes before the kill
@@ -134,8 +139,8 @@ def make_growth(runs: Runs, memory: Memory, pods: dict[str, str | None], *, at_l
         seconds=fit_single(fine, seconds),
         starts_more=fit_single(fine, starts, steady),
         seconds_more=fit_single(fine, seconds, steady),
-        done=fit_single(fine, fine.done),
-        floor=fit_single(floor, floor.done),
+        done=fit_lasting(fine),
+        floor=fit_lasting(floor),
         twins=_twins(floor.done),
         fine_rows=fine,
         floor_rows=floor,
@@ -157,6 +162,7 @@ def _rows(
         starts=np.vstack([p.starts for p in parts]),
         done=np.vstack([p.done for p in parts]),
         seconds=np.vstack([p.seconds for p in parts]),
+        held=np.vstack([p.held for p in parts]),
         age=np.concatenate([p.age for p in parts]),
         dead=np.concatenate([p.dead for p in parts]),
         late=np.concatenate([p.late for p in parts]),
@@ -177,11 +183,14 @@ def _life_rows(
     level = _floor_level(t, y, edges) if floor else np.interp(edges, t, y)
     who = runs.who[mine]
     start, end = runs.start[mine], np.where(np.isnan(runs.end[mine]), np.inf, runs.end[mine])
+    starts, done = _counts(start, who, runs.n, edges), _counts(end, who, runs.n, edges)
+    seconds = _seconds(start, end, who, runs.n, edges)
     return Rows(
         y=np.diff(level),
-        starts=_counts(start, who, runs.n, edges),
-        done=_counts(end, who, runs.n, edges),
-        seconds=_seconds(start, end, who, runs.n, edges),
+        starts=starts,
+        done=done,
+        seconds=seconds,
+        held=_change_of_running(seconds, edges) if floor else starts - done,
         age=(edges[:-1] + edges[1:]) / 2 - begin,
         dead=np.full(edges.size - 1, dead),
         late=edges[1:] > -LATE_S,
@@ -227,6 +236,12 @@ def _seconds(start: Floats, end: Floats, who: NDArray[np.int64], n: int, edges: 
     return np.diff(total, axis=0)
 
 
+def _change_of_running(seconds: Floats, edges: Floats) -> Floats:
+    """Mean number running in the next bin less that in this one (floors are levels of a whole bin)."""
+    running = seconds / np.diff(edges)[:, None]
+    return np.diff(np.vstack([running, running[-1:]]), axis=0)
+
+
 def _ramp(times: Floats, at: Floats) -> Floats:
     ordered = np.sort(times[np.isfinite(times)])
     passed = np.searchsorted(ordered, at)
@@ -242,11 +257,52 @@ def warm_up(age: Floats, span: float) -> Floats:
 
 def fit_single(rows: Rows, activity: Floats, beside: Floats | None = None) -> Fit:
     """One endpoint at a time against warm-up alone (and ``beside``); negative coefficients count as no evidence."""
-    y = _winsorised(rows.y)
     known = warm_up(rows.age, rows.span_s)
     q, _ = np.linalg.qr(known if beside is None else np.column_stack([known, beside]))
+    return _fit(rows, activity, lambda table: table - q @ (q.T @ table))
+
+
+def fit_lasting(rows: Rows) -> Fit:
+    """Completions, one endpoint at a time, against warm-up and what running requests hold for a while.
+
+    Without the latter a slow and heavy endpoint looks like a leak: its completions follow the memory it held.
+    """
+    q, _ = np.linalg.qr(warm_up(rows.age, rows.span_s))
+
+    def bare(table: Floats) -> Floats:
+        return np.asarray(table - q @ (q.T @ table))
+
+    u, shrunk = _shrinkage(bare(rows.held), bare(_winsorised(rows.y)))
+
+    def rest(table: Floats) -> Floats:
+        left = bare(table)
+        return np.asarray(left - u @ ((shrunk if left.ndim == 1 else shrunk[:, None]) * (u.T @ left)))
+
+    return _fit(rows, rows.done, rest)
+
+
+def _shrinkage(held: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Directions of ``held`` and how much of each is taken out: half-way between regression and whitening, so that
+    sums of squares afterwards are those of y with the covariance 1 + held held'/lambda. Lambda: likeliest of a grid.
+    """
+    u, s, _ = np.linalg.svd(held, full_matrices=False)
+    inside, power = (u.T @ y) ** 2, s**2
+    total, n = float(y @ y), y.size
+
+    def surprise(penalty: float) -> float:
+        left = total - float((power / (power + penalty)) @ inside)
+        return 0.5 * n * float(np.log(max(left, 1e-9))) + 0.5 * float(np.log1p(power / penalty).sum())
+
+    if total <= 0 or power.max(initial=0.0) <= 0:
+        return u, np.zeros_like(s)
+    grid = power.max() * np.array(PENALTIES)
+    best = min((surprise(p), p) for p in grid)[1]
+    return u, np.asarray(1 - np.sqrt(best / (power + best)))
+
+
+def _fit(rows: Rows, activity: Floats, without_known: Callable[[Floats], Floats]) -> Fit:
     every = np.column_stack([activity, activity.sum(axis=1)])
-    rest, columns = y - q @ (q.T @ y), every - q @ (q.T @ every)
+    rest, columns = without_known(_winsorised(rows.y)), without_known(every)
     power = (columns**2).sum(axis=0)
     beta = np.maximum((columns.T @ rest) / np.maximum(power, 1e-9), 0.0)
     left0 = max(float(rest @ rest), 1e-9)
@@ -299,6 +355,7 @@ def stack(parts: list[tuple[Rows, list[int]]], n: int) -> Rows:
         starts=np.vstack([widened(rows.starts, index) for rows, index in parts]),
         done=np.vstack([widened(rows.done, index) for rows, index in parts]),
         seconds=np.vstack([widened(rows.seconds, index) for rows, index in parts]),
+        held=np.vstack([widened(rows.held, index) for rows, index in parts]),
         age=np.concatenate([rows.age for rows, _ in parts]),
         dead=np.concatenate([rows.dead for rows, _ in parts]),
         late=np.concatenate([rows.late for rows, _ in parts]),
@@ -318,7 +375,7 @@ def stability(growth: Growth) -> Floats:
         gains, steady = np.zeros(wins.size), 0.0
         for rows in (growth.fine_rows, growth.floor_rows):
             picked = _resampled(rows, rng)
-            fit = fit_single(picked, picked.done)
+            fit = fit_lasting(picked)
             gains, steady = gains + fit.ll, steady + fit.total_ll
         if gains.size and gains.max() > steady:
             wins[int(gains.argmax())] += 1
@@ -331,5 +388,5 @@ def _resampled(rows: Rows, rng: np.random.Generator) -> Rows:
     index = np.minimum((starts[:, None] + np.arange(BLOCK_ROWS)).ravel(), rows.n - 1)
     return replace(
         rows, y=rows.y[index], starts=rows.starts[index], done=rows.done[index], seconds=rows.seconds[index],
-        age=rows.age[index], dead=rows.dead[index], late=rows.late[index],
+        held=rows.held[index], age=rows.age[index], dead=rows.dead[index], late=rows.late[index],
     )  # fmt: skip

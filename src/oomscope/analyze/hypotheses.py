@@ -173,8 +173,13 @@ def _footprint(case: Case, candidate: Candidate) -> str:
 
 
 def distinguishing(case: Case, candidate: Candidate) -> tuple[Distinguishing, ...]:
-    """What sets the suspect's open (and long survived) requests apart from its ordinary ones."""
+    """What sets the suspect's open (and long survived) requests apart from its ordinary ones.
+
+    Not for a leak: there every request keeps its share, and those that happen to be open are no worse than others.
+    """
     if candidate.who is None or case.runs.is_job[candidate.who] or candidate.probability < 0.05:
+        return ()
+    if candidate.pattern == "memory_leak":
         return ()
     bad, ordinary = split_requests(case, candidate.who)
     return contrast.distinguish(bad, ordinary) if not bad.is_empty() else ()

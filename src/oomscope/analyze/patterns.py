@@ -109,8 +109,8 @@ def _curve(case: Case) -> list[str]:
 
 def _arrivals(case: Case) -> list[str]:
     t = case.transient
-    total, usual = float(t.recent.sum()), float(t.recent_expected.sum())
+    total, usual = float(t.traffic.recent.sum()), float(t.traffic.expected.sum())
     return [
         f"{t.open.sum():.0f} incomplete at the kill over {int((t.open > 0).sum())} endpoints; {total:.0f} requests"
-        f" started in the last {format_seconds(t.window_s)}, {usual:.0f} expected"
+        f" started in the last {format_seconds(float(t.traffic.window.max(initial=0.0)))}, {usual:.0f} expected"
     ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oomscope.analyze.growth import fit_single, stack
+from oomscope.analyze.growth import fit_lasting, stack
 from oomscope.analyze.ledger import tidy
 from oomscope.analyze.scores import MemoryGains, Scores, leak_gain, memory_gains, score, steady_gain
 from oomscope.analyze.weights import Weights
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ABSENT = -4.0  # an endpoint that did not run before a kill hardly caused it
 A_KILL = 6.0  # nats another kill may add: kills minutes apart share their traffic and are not independent
+SHARED = 0.25  # power of the kills by which pooled rows count less: they share traffic, code and its quirks
 ALTERNATING_FROM = 3.0  # nats by which separate causes must win
 LEFT_OUT = ("prior", "growth", "share", "busy")  # not new evidence at every kill
 
@@ -106,8 +107,8 @@ def pooled_gains(cases: list[Case]) -> MemoryGains:
     own = memory_gains(lead)
     leak, steady = _pooled_leak(cases, own)
     starts, seconds = own.starts - own.steady + steady, own.seconds - own.steady + steady
-    for case in cases[1:]:
-        gains, place = memory_gains(case), np.array(_places(lead, case))
+    for case in (other for other in cases[1:] if other.runs.n):
+        gains, place = memory_gains(case), np.array(_places(lead, case), dtype=np.int64)
         for total, gain in ((starts, gains.starts), (seconds, gains.seconds)):
             total += np.where(place >= 0, gain[place] - gains.steady, 0.0)
     return MemoryGains(leak, starts, seconds, steady)
@@ -122,8 +123,9 @@ def _pooled_leak(cases: list[Case], own: MemoryGains) -> tuple[Floats, float]:
     back = [(case.growth, _places(case, lead)) for case in sources if case.growth is not None]
     fine = stack([(growth.fine_rows, place) for growth, place in back], lead.runs.n)
     floor = stack([(growth.floor_rows, place) for growth, place in back], lead.runs.n)
-    done, low = fit_single(fine, fine.done), fit_single(floor, floor.done)
-    return leak_gain(done, low), steady_gain(done, low)
+    done, low = fit_lasting(fine), fit_lasting(floor)
+    shared = len(sources) ** -SHARED
+    return shared * leak_gain(done, low), shared * steady_gain(done, low)
 
 
 def _common(pooled: Scores, alone: list[Scores], cases: list[Case]) -> float:

@@ -72,7 +72,7 @@ def _common_burst(case: Case, candidate: Candidate, who: int, ledger: Ledger) ->
         return None
     t = case.transient
     others = np.arange(case.runs.n) != who
-    ratio = float(t.recent[others].sum() / max(float(t.recent_expected[others].sum()), 1e-9))
+    ratio = float(t.traffic.recent[others].sum() / max(float(t.traffic.expected[others].sum()), 1e-9))
     if ratio < 2.0:
         return None
     return _point(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BIG_BODY, BIG_RESPONSE = 256 << 10, 1 << 20
 STANDS_OUT = 3.0  # nats of surprise from which a size counts as large for its endpoint
-SPIKE_RATIO = 4.0
+SPIKE_RATIO, SPIKE_EXTRA = 4.0, 12.0
 BUSY_WHEN_MEASURED = 0.4  # with memory samples the fit says it better
 RUNAWAY_AGE_S, RUNAWAY_RATIO, RUNAWAY_OPEN = 5.0, 5.0, 3
 SAME_OPEN, SAME_SHARE, USUAL_SHARE = 3, 0.7, 0.5
@@ -337,14 +337,13 @@ def _payload(case: Case, cap: dict[str, float]) -> Terms:
 
 
 def _arrivals(case: Case, cap: dict[str, float]) -> Terms:
-    t = case.transient
-    common = max(
-        1.0, float(t.recent.sum() / max(float(t.recent_expected.sum()), 1e-9)) if t.recent.size else 1.0
-    )
-    burst = t.recent >= SPIKE_RATIO * min(common, 3.0) * np.maximum(t.recent_expected, 0.5)
+    """A spike is many times the usual rate, beyond what all traffic grew by; a handful more is a small one."""
+    arrivals, common = case.transient.arrivals, min(max(case.transient.traffic.busier, 1.0), 3.0)
+    burst = arrivals.recent >= SPIKE_RATIO * common * np.maximum(arrivals.expected, 0.5)
+    extra = np.clip((arrivals.recent - arrivals.expected) / SPIKE_EXTRA, 0.0, 1.0)
     return {
-        "arrivals": np.where(burst, np.clip(odds_of(t.arrivals), 0, cap["arrivals"]), 0.0),
-        "no_burst": np.where(burst, 0.0, -1.0),
+        "arrivals": np.where(burst, np.clip(odds_of(arrivals.surprise), 0, cap["arrivals"]), 0.0),
+        "no_burst": np.where(burst, extra, 0.0) - 1.0,
     }
 
 

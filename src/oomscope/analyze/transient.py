@@ -6,7 +6,7 @@ law of its durations; count and age are independent, so their surprises add.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TINY = 1e-300
 MIN_AGE_S = 0.02
 AGE_SPAN = np.log(1200.0)  # ages of guilty requests: log-uniform on [0.1, 120] s
-ARRIVAL_WINDOW_S = 30.0
+ARRIVAL_WINDOWS_S = (2.0, 5.0, 10.0, 30.0)
 OUTSIZED, OUTSIZED_OWN, OUTSIZED_NATS = 3.0, 5.0, 6.0
 FEW_OWN, MANY_OTHERS = 6, 20
 LATE_END_S = 20.0  # runs that ended so shortly before the kill may have been survived versions of what killed
@@ -42,10 +42,25 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Arrivals:
+    """Per endpoint: ``surprise`` of the starts in a window of seconds, ``recent`` of them against ``expected``."""
+
+    surprise: Floats
+    recent: Floats
+    expected: Floats
+    window: Floats
+
+    @property
+    def busier(self) -> float:
+        """All starts against all that were expected."""
+        return float(self.recent.sum()) / max(float(self.expected.sum()), 1e-9)
+
+
+@dataclass(frozen=True)
 class Transient:
     """Per endpoint: ``open`` at the kill, ``expected``; surprises ``count``, ``age``, ``slow`` (runs that ended in
-    the last seconds), ``arrivals``, ``received``, ``sent``, ``allocs``. ``oldest`` seconds (0: none open), ``own_age``
-    without what all open requests share. ``recent`` starts in the last ``window_s`` against ``recent_expected``.
+    the last seconds), ``received``, ``sent``, ``allocs``. ``oldest`` seconds (0: none open), ``own_age`` without what
+    all open requests share. ``arrivals``: each in the window that tells most; ``traffic``: all in the longest one.
 
     ``request_llr``: per run, log-likelihood ratio "this open request is the bad one"; NaN where not open.
     """
@@ -57,10 +72,8 @@ class Transient:
     count: Floats
     age: Floats
     slow: Floats
-    arrivals: Floats
-    recent: Floats
-    recent_expected: Floats
-    window_s: float
+    arrivals: Arrivals
+    traffic: Arrivals
     received: Floats
     received_open: Floats
     sent: Floats
@@ -73,7 +86,7 @@ def score_transient(runs: Runs, base: Baseline, waiting: Waiting, still: Standst
     """All transient surprises."""
     open_ = runs.count(runs.open)
     age, oldest, own_age = _age_surprise(runs, base, still)
-    arrivals, recent, expected, window = _arrival_surprise(runs, base, waiting)
+    arrivals, longest = _arrival_surprise(runs, base, waiting)
     received, received_open = _received_surprise(runs, waiting)
     sent, sent_max = _tail_surprise(runs, runs.sent)
     sent = np.maximum(sent, _outsized(runs, runs.sent, sent_max))
@@ -87,9 +100,7 @@ def score_transient(runs: Runs, base: Baseline, waiting: Waiting, still: Standst
         age=age,
         slow=_slow_surprise(runs, base),
         arrivals=arrivals,
-        recent=recent,
-        recent_expected=expected,
-        window_s=window,
+        traffic=longest,
         received=received,
         received_open=received_open,
         sent=sent,
@@ -151,15 +162,30 @@ def residual_tail(age: Floats, mu: Floats, sigma: Floats) -> Floats:
     return np.asarray(np.clip((mean * ndtr(z + sigma) - age * ndtr(z)) / mean, 1e-12, 1.0))
 
 
-def _arrival_surprise(runs: Runs, base: Baseline, waiting: Waiting) -> tuple[Floats, Floats, Floats, float]:
-    """Starts on the dead pod in the last seconds, against the endpoint's share of all traffic then."""
-    window = float(min(ARRIVAL_WINDOW_S, base.guard_s))
+def _arrival_surprise(runs: Runs, base: Baseline, waiting: Waiting) -> tuple[Arrivals, Arrivals]:
+    """Starts on the dead pod in the last seconds, against the endpoint's share of all traffic then.
+
+    A spike may have lasted a second or half a minute: several windows, the most surprising one (paid for), and the
+    longest.
+    """
+    longest = float(min(ARRIVAL_WINDOWS_S[-1], base.guard_s))
+    windows = [w for w in ARRIVAL_WINDOWS_S if w < longest] + [longest]
+    looks = [_arrivals_in(runs, base, waiting, window) for window in windows]
+    best = np.argmax([look.surprise for look in looks], axis=0)
+
+    def chosen(name: str) -> Floats:
+        return np.asarray(np.choose(best, [getattr(look, name) for look in looks]), dtype=float)
+
+    paid = np.maximum(chosen("surprise") - np.log(len(windows)), 0.0)
+    return Arrivals(paid, chosen("recent"), chosen("expected"), chosen("window")), looks[-1]
+
+
+def _arrivals_in(runs: Runs, base: Baseline, waiting: Waiting, window: float) -> Arrivals:
     queued = np.bincount(waiting.who[waiting.age < window], minlength=runs.n)
     recent = runs.count(runs.dead & (runs.start > -window)) + queued
-    usual = base.rate * window
-    scale = max(1.0, float(recent.sum()) / max(float(usual.sum()), 1e-9))
-    tail = poisson_tail(recent, base.count + 0.5, base.exposure_s, np.full(runs.n, window * min(scale, 4.0)))
-    return tail, recent, usual, window
+    look = Arrivals(np.zeros(runs.n), recent, base.rate * window, np.full(runs.n, window))
+    horizon = look.window * min(max(look.busier, 1.0), 4.0)
+    return replace(look, surprise=poisson_tail(recent, base.count + 0.5, base.exposure_s, horizon))
 
 
 def _sizes(values: Floats) -> Floats:

@@ -118,12 +118,12 @@ def _time(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding
 def _arrivals(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
     t = case.transient
     return ledger.add(
-        f"{t.recent[who]:.0f} started in the last {format_seconds(t.window_s)};"
-        f" {_small(t.recent_expected[who])} expected by its rate before",
+        f"{t.arrivals.recent[who]:.0f} started in the last {format_seconds(float(t.arrivals.window[who]))};"
+        f" {_small(t.arrivals.expected[who])} expected by its rate before",
         name="arrivals",
-        value=float(t.recent[who]),
+        value=float(t.arrivals.recent[who]),
         unit="requests",
-        baseline=f"{_small(t.recent_expected[who])} in that time",
+        baseline=f"{_small(t.arrivals.expected[who])} in that time",
     )
 
 

@@ -17,6 +17,18 @@ _PREFIXED = re.compile(
     r"[DIWEFAU], \[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{6}) #(\d{1,10})\] {1,2}[A-Z]{3,7} -- [^:\n]{0,80}:(?: |$)"
     rf"({_TAG_TEXT})?"
 )
+# Formatters of the house: a time and a level in either order, brackets and dashes at will, then the tags. A level may
+# stand alone, where what wrote the envelope has taken the time off.
+_LEVEL = r"\[?(?:DEBUG|INFO|WARN(?:ING)?|ERROR|FATAL|UNKNOWN)\]?"
+_TIME = (
+    r"\[?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:[.,](\d{1,6})\d{0,3})?"
+    r"(?:Z| ?UTC| ?[+-]\d\d:?\d\d)?(?: ?#(\d{1,10}))?\]?"
+)
+_BETWEEN = r"[ :|-]{1,8}"
+_STAMPED = re.compile(
+    rf"(?:{_TIME}{_BETWEEN}{_LEVEL}|{_LEVEL}{_BETWEEN}{_TIME}|{_LEVEL}){_BETWEEN}({_TAG_TEXT})?"
+)
+_STAMP_STARTS = frozenset("2[DIWEFU")
 _ANSI = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
 _UUID = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE
@@ -42,11 +54,27 @@ def split_head(text: str) -> Head:
         if found:
             second, micros, pid, prefixed = found.groups()
             return Head(second, int(micros), int(pid), prefixed or "", found.end())
+    if text[:1] in _STAMP_STARTS:
+        stamped = _STAMPED.match(text)
+        if stamped:
+            return _stamped_head(stamped)
     if text[:1] == "[":
         tags = _TAGS.match(text)
         if tags:
             return Head(None, 0, None, tags[0], tags.end())
     return Head(None, 0, None, "", 0)
+
+
+def _stamped_head(found: re.Match[str]) -> Head:
+    first, last = found.group(1, 2, 3), found.group(4, 5, 6)
+    second, fraction, pid = first if first[0] else last
+    return Head(
+        second.replace(" ", "T") if second else None,
+        int((fraction or "0").ljust(6, "0")),
+        int(pid) if pid else None,
+        found[7] or "",
+        found.end(),
+    )
 
 
 def tag_list(tags: str) -> list[str]:
@@ -80,7 +108,8 @@ class Shape:
     """The usual form of a stream's request lines. ``id_index``: which tag is the request id (None: no tag is).
 
     ``generated``: most ids are UUIDs, so that a UUID elsewhere wins when a blank tag was dropped. ``doubled``: every
-    line is written twice (two sinks), so that repeats are dropped.
+    line is written twice (two sinks), so that repeats are dropped. ``stamped``: the prefix is not Ruby's own but that
+    of a formatter of the house.
     """
 
     prefix: bool
@@ -88,11 +117,12 @@ class Shape:
     id_index: int | None
     generated: bool
     doubled: bool = False
+    stamped: bool = False
 
     @property
     def matchable(self) -> bool:
-        """Whether lines can be told apart by their first bytes alone: the request id is the first tag."""
-        return self.tagged and not self.doubled and self.id_index == 0
+        """Whether lines can be told apart by their first bytes: Ruby's own prefix or none, the request id first."""
+        return self.tagged and not self.doubled and not self.stamped and self.id_index == 0
 
     def request_id(self, tags: Sequence[str]) -> str | None:
         """The tag that ties the lines of one request together."""
@@ -116,10 +146,11 @@ def learn(lines: Iterable[str]) -> Shape | None:
     prefixed = sum(head.second is not None for head, _ in votes) * 2 > len(votes)
     usual = [(head, line) for head, line in votes if (head.second is not None) == prefixed]
     tagged = sum(bool(head.tags) for head, _ in usual) * 2 > len(usual)
+    stamped = prefixed and not any(line[1:4] == ", [" for _, line in usual)
     if not tagged:
-        return Shape(prefixed, False, None, False, _doubled(usual))
+        return Shape(prefixed, False, None, False, _doubled(usual), stamped)
     index, generated = _id_index([tag_list(head.tags) for head, _ in usual if head.tags])
-    return Shape(prefixed, index is not None, index, generated, _doubled(usual))
+    return Shape(prefixed, index is not None, index, generated, _doubled(usual), stamped)
 
 
 def _id_index(rows: list[list[str]]) -> tuple[int | None, bool]:

@@ -22,9 +22,9 @@ _HOST_STREAM = re.compile(r"\.host\.(?:dmesg|messages|secure)")
 # What only a Rails application, its servers or its job runners write.
 _SIGNS = re.compile(
     r"[DIWEFA], \[\d{4}-\d\d-\d\dT[\d:]{8}\.\d{6} #\d{1,10}\] {1,2}[A-Z]{3,7} -- "
-    r'|(?:^|\] )Started [A-Z][\w-]{1,30} "[^"]{0,4096}" (?:\[(?:non-)?WebSocket\] )?for '
-    r"|(?:^|\] )Processing by [A-Z][\w:]{0,200}#\w{1,200} as"
-    r"|(?:^|\] )Completed (?:\d{3}|) .{0,60}in \d{1,12}ms"
+    r'|(?:^|\] |(?:INFO|DEBUG)\]?[ :|-]{1,8})Started [A-Z][\w-]{1,30} "[^"]{0,4096}" (?:\[(?:non-)?WebSocket\] )?for '
+    r"|(?:^|\] |(?:INFO|DEBUG)\]?[ :|-]{1,8})Processing by [A-Z][\w:]{0,200}#\w{1,200} as"
+    r"|(?:^|\] |(?:INFO|DEBUG)\]?[ :|-]{1,8})Completed (?:\d{3}|) .{0,60}in \d{1,12}ms"
     r"|^(?:\[\d{1,10}\] )?(?:Puma starting in|\* (?:Puma v|V)ersion|\* +M(?:in|ax) threads: |\* Listening on )"
     r"|^=> (?:Booting |Rails \d)"
     r"|^(?:\[\d{1,10}\] )?- Worker \d{1,6} \("
