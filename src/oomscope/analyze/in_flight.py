@@ -6,6 +6,7 @@ cannot show is said in ``InFlight.unknown``; then the load balancer's rows stand
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -99,7 +100,7 @@ def _from_log(
     waiting = fresh.filter(
         (pl.col("state") == "rack_level") & (pl.col("age_s") <= RACK_LEVEL_AGE.total_seconds())
     )
-    parsing = _parsing_body(waiting, mine, names)
+    parsing = _parsing_body(waiting, mine, bundle.requests, names)
     sending = _still_sending(indexed, killed_at, join, bundle)
     open_ = pl.concat([fresh.filter(pl.col("state") == "open"), parsing, sending])
     max_age = MAX_AGE if _share_closed(mine) > 0.999 else MAX_AGE_UNFIT
@@ -109,10 +110,16 @@ def _from_log(
     waiting = waiting.join(parsing.select("request_row"), on="request_row", how="anti")
     return InFlight(
         requests=_named(open_, names).sort("age_s", "request_row", descending=[True, False]),
-        rack_level=_with_access(waiting, join, bundle).sort("age_s", "request_row", descending=[True, False]),
+        rack_level=_unanswered(_with_access(waiting, join, bundle), killed_at),
         jobs=jobs,
         notes=notes,
     )
+
+
+def _unanswered(rows: pl.DataFrame, killed_at: datetime) -> pl.DataFrame:
+    """Without those the load balancer had an answer for before the kill: redirects of the router never get further."""
+    over = (pl.col("access_time") < killed_at) & (pl.col("access_status") < 500)
+    return rows.filter(~over.fill_null(False)).sort("age_s", "request_row", descending=[True, False])
 
 
 def _at(kill: KillCase) -> datetime:
@@ -182,22 +189,29 @@ def _thread_cap(rows: pl.DataFrame, cap: int | None) -> pl.DataFrame:
     return rows.sort("age_s", "request_row").head(cap)
 
 
-def _parsing_body(waiting: pl.DataFrame, mine: pl.DataFrame, names: EndpointNames) -> pl.DataFrame:
-    """Bodies are parsed before the controller line: such a request is in the app if its path normally gets there."""
+def _parsing_body(
+    waiting: pl.DataFrame, mine: pl.DataFrame, every: pl.DataFrame, names: EndpointNames
+) -> pl.DataFrame:
+    """Bodies are parsed before the controller line: such a request is in the app if its path normally gets there.
+
+    "Normally" is what others of that path did, here and in other lives; those that wait at the kill do not count.
+    """
     with_body = waiting.filter(pl.col("method").is_in(BODY_METHODS))
     if with_body.is_empty():
         return with_body
-    settled = mine.filter(pl.col("method").is_in(BODY_METHODS) & (pl.col("state") != "websocket"))
-    reached: dict[tuple[str, str], list[int]] = {}
-    for method, path, processing in settled.select("method", "path", "processing_at").iter_rows():
-        reached.setdefault((method, names.template(path)), []).append(processing is not None)
-
-    def normally(method: str, path: str | None) -> bool:
-        hits = reached.get((method, names.template(path)), [])
-        return sum(hits) >= 1 and sum(hits) >= 0.5 * len(hits)
-
-    keep = [normally(m, p) for m, p in with_body.select("method", "path").iter_rows()]
+    bodies = pl.col("method").is_in(BODY_METHODS) & (pl.col("state") != "websocket")
+    got_there = every.filter(bodies & pl.col("processing_at").is_not_null())
+    never = mine.filter(bodies & pl.col("processing_at").is_null()).join(
+        with_body.select("request_id"), on="request_id", how="anti"
+    )
+    yes, no = (Counter(_templates(rows, names)) for rows in (got_there, never))
+    keep = [yes[key] >= max(1, no[key]) for key in _templates(with_body, names)]
     return with_body.filter(pl.Series(keep, dtype=pl.Boolean))
+
+
+def _templates(rows: pl.DataFrame, names: EndpointNames) -> list[tuple[str | None, str]]:
+    """Method and path template of every row."""
+    return [(method, names.template(path)) for method, path in rows.select("method", "path").iter_rows()]
 
 
 def _share_closed(mine: pl.DataFrame) -> float:
