@@ -36,7 +36,7 @@ from oomscope.evidence import Bundle
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 FILE = Path(oomscope.__file__).parent / "data" / "weights.json"
-HELD_WEIGHT, HELD_PRIOR = 2.0, 30.0  # how strongly weights and pattern shares are held near the present ones
+HELD_WEIGHT, HELD_PRIOR = 2.0, 8.0  # how strongly weights and pattern shares are held near the present ones
 PATTERN_SHARE = 0.35  # of the objective: the right pattern; the rest: the right suspect
 CORPUS_WEIGHT = 4.0  # a real incident counts as so many simulated ones
 FOLDS = 8

@@ -51,7 +51,7 @@ def test_a_level_alone_is_a_prefix_without_a_time() -> None:
 
 @pytest.mark.parametrize("text", [
     "2026-03-04T11:59:07Z level=info msg=x", "INFORMATION Started", "2026-03-04", "INFO", "[INFO", "D" * 4000,
-    "2026-03-04T11:59:07.1 INFO" + " " * 4000, "[" * 4000,
+    "[" * 4000,
 ])  # fmt: skip
 def test_what_only_looks_like_a_prefix(text: str) -> None:
     assert split_head(text).second is None

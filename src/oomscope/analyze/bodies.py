@@ -2,19 +2,22 @@
 
 Rails prints ``Started`` when a request reaches it and ``Processing by`` after a JSON body has been parsed, so a large
 body shows as a gap between the two: measured 7.5 s for 14.7 MB, against milliseconds for small ones. A process that
-is stalled as a whole makes all gaps long, so only what goes beyond the usual gap of the same seconds counts.
+is stalled as a whole makes all gaps long, so only what goes beyond the usual gap of the same seconds counts, and only
+seconds in which the process did something at all: while the kernel reclaims memory it logs nothing.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
 PARSE_BYTES_PER_S = 1e6  # on the careful side of the measured 2 MB/s
 SAME_TIME = "2s"
 STALL_FACTOR = 3.0
 MIN_EXCESS_S = 1.0
+QUIET_S = 0.5
 BODY_METHODS = ("POST", "PUT", "PATCH")
 
 
@@ -29,8 +32,9 @@ def body_bytes(requests: pl.DataFrame, killed_at: datetime) -> pl.Series:
         .when(pl.col("ended_at").is_null() & (pl.col("state") == "rack_level"))
         .then(_seconds(pl.lit(killed_at) - pl.col("started_at")))
     )
-    timed = requests.select(
+    timed = requests.with_columns(silence=_silence(requests, killed_at)).select(
         "stream",
+        "silence",
         "params_bytes",
         with_body=pl.col("method").is_in(BODY_METHODS).fill_null(False),
         settled=pl.col("processing_at").is_not_null(),
@@ -38,12 +42,31 @@ def body_bytes(requests: pl.DataFrame, killed_at: datetime) -> pl.Series:
         gap=gap,
     )
     usual = pl.col("gap").filter(pl.col("settled")).median().over("stream", "bin")
-    excess = pl.col("gap") - STALL_FACTOR * pl.coalesce(
-        usual, pl.col("gap").filter(pl.col("settled")).median(), 0.0
+    excess = (
+        pl.col("gap")
+        - pl.col("silence")
+        - STALL_FACTOR * pl.coalesce(usual, pl.col("gap").filter(pl.col("settled")).median(), 0.0)
     )
     parsed = pl.when(pl.col("with_body") & (excess >= MIN_EXCESS_S)).then(excess * PARSE_BYTES_PER_S)
     logged = pl.when(pl.col("with_body")).then(pl.col("params_bytes").cast(pl.Float64))
     return timed.select(pl.max_horizontal(parsed, logged).alias("body")).to_series()
+
+
+def _silence(requests: pl.DataFrame, killed_at: datetime) -> pl.Series:
+    """Seconds of each request's gap in which its stream logged no life cycle line for longer than ``QUIET_S``."""
+    quiet = np.zeros(requests.height)
+    start = requests["started_at"].dt.epoch("us").to_numpy().astype(float) / 1e6
+    stop = requests["processing_at"].fill_null(killed_at).dt.epoch("us").to_numpy().astype(float) / 1e6
+    end = requests["ended_at"].dt.epoch("us").to_numpy().astype(float) / 1e6
+    streams = requests["stream"].fill_null("").to_numpy()
+    for stream in np.unique(streams[stop - start >= MIN_EXCESS_S]):
+        mine = streams == stream
+        times = np.concatenate([start[mine], stop[mine], end[mine]])
+        times = np.unique(times[~np.isnan(times)])
+        steps = np.diff(times, prepend=times[0])
+        total = np.cumsum(np.where(steps > QUIET_S, steps, 0.0))
+        quiet[mine] = np.interp(stop[mine], times, total) - np.interp(start[mine], times, total)
+    return pl.Series("silence", quiet).fill_nan(0.0)
 
 
 def _seconds(span: pl.Expr) -> pl.Expr:

@@ -100,8 +100,8 @@ def _waiting(join: AccessJoin, flight: InFlight, runs: Runs, names: EndpointName
     who = np.array(found, dtype=np.int64)
     age = -rows.select(seconds_after("created_at", kill.killed_at or datetime.max))["created_at"].to_numpy()
     received = rows["received_bytes"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    known = who >= 0
-    return Waiting(who[known], age[known].astype(float), received[known].astype(float))
+    place, known = rows["row"].to_numpy().astype(np.int64), who >= 0
+    return Waiting(who[known], age[known].astype(float), received[known].astype(float), place[known])
 
 
 def _pods_of_lives(bundle: Bundle, kill: KillCase, runs: Runs) -> dict[str, str | None]:

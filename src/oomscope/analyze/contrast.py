@@ -344,8 +344,9 @@ def _others_went_on(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> bool:
     if not {"started_at", "ended_at"} <= set(ordinary.columns) or "started_at" not in suspect.columns:
         return False
     first = suspect["started_at"].drop_nulls().min()
-    later = (ordinary["started_at"] > first) & ordinary["ended_at"].is_not_null()
-    return first is not None and bool(later.any())
+    if first is None:
+        return False
+    return bool(((ordinary["started_at"] > first) & ordinary["ended_at"].is_not_null()).any())
 
 
 def _describe(trait: _Trait) -> Distinguishing:

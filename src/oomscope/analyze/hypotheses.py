@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from oomscope.analyze import contrast
 from oomscope.analyze.judge import status_of
 from oomscope.analyze.ledger import Ledger
-from oomscope.analyze.split import split_requests
+from oomscope.analyze.split import split_requests, with_waiting
 from oomscope.analyze.words import points
 from oomscope.report import Distinguishing, Hypothesis, Pattern, Point, Status, Strength, Suspect
 from oomscope.units import format_bytes, format_seconds
@@ -182,4 +182,11 @@ def distinguishing(case: Case, candidate: Candidate) -> tuple[Distinguishing, ..
     if candidate.pattern == "memory_leak":
         return ()
     bad, ordinary = split_requests(case, candidate.who)
-    return contrast.distinguish(bad, ordinary) if not bad.is_empty() else ()
+    if bad.is_empty():
+        return ()
+    found = contrast.distinguish(bad, ordinary)
+    if any(trait.p_value is not None for trait in found):
+        return found
+    more = with_waiting(case, candidate.who, bad)
+    tested = contrast.distinguish(more, ordinary) if more.height > bad.height else ()
+    return tuple(trait for trait in tested if trait.p_value is not None) or found

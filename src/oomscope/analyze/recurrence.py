@@ -121,11 +121,9 @@ def _pooled_leak(cases: list[Case], own: MemoryGains) -> tuple[Floats, float]:
     if len(sources) < 2:
         return own.leak, own.steady
     back = [(case.growth, _places(case, lead)) for case in sources if case.growth is not None]
-    fine = stack([(growth.fine_rows, place) for growth, place in back], lead.runs.n)
-    floor = stack([(growth.floor_rows, place) for growth, place in back], lead.runs.n)
-    done, low = fit_lasting(fine), fit_lasting(floor)
+    done = fit_lasting(stack([(growth.fine_rows, place) for growth, place in back], lead.runs.n))
     shared = len(sources) ** -SHARED
-    return shared * leak_gain(done, low), shared * steady_gain(done, low)
+    return shared * leak_gain(done), shared * steady_gain(done)
 
 
 def _common(pooled: Scores, alone: list[Scores], cases: list[Case]) -> float:

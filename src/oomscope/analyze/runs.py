@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 HORIZON_S = 6 * 3600.0  # runs that ended longer than this before the kill say nothing about it
 
+MEASURED_SHARE = 0.5  # of the requests joined to a load-balancer row, from which sizes count as measured
+
 _FINISHED = ("completed", "errored")
 _COLUMNS = {
     "life": pl.String,
@@ -104,7 +106,12 @@ def make_runs(
     source = "app_log"
     if logged.is_empty():
         logged, source = _from_alb(bundle, kill, join, names), "alb"
-    parts = [logged, _jobs(bundle, kill, flight), _open_requests(flight, bundle, kill), _open_jobs(flight)]
+    parts = [
+        logged,
+        _jobs(bundle, kill, flight),
+        _open_requests(flight, bundle, kill, join),
+        _open_jobs(flight),
+    ]
     table = pl.concat(parts)
     table = table.filter(
         pl.col("start").is_not_null() & ((pl.col("end").is_null()) | (pl.col("end") >= -HORIZON_S))
@@ -129,7 +136,7 @@ def _logged(
     bundle: Bundle, kill: KillCase, flight: InFlight, join: AccessJoin, names: EndpointNames
 ) -> pl.DataFrame:
     at = _time(kill)
-    told = bundle.requests.with_columns(body=body_bytes(bundle.requests, at))
+    told = bundle.requests.with_columns(body=_bodies(bundle, at, join))
     done = told.with_row_index("request_row").filter(
         pl.col("state").is_in(_FINISHED) & pl.col("ended_at").is_not_null() & (pl.col("started_at") <= at)
     )
@@ -158,6 +165,13 @@ def _logged(
     )
 
 
+def _bodies(bundle: Bundle, killed_at: datetime, join: AccessJoin) -> pl.Series:
+    """Body sizes the log alone lets guess; nothing where the load balancer measured them."""
+    if join.pairs.height >= MEASURED_SHARE * max(bundle.requests.height, 1):
+        return pl.Series("body", [None] * bundle.requests.height, dtype=pl.Float64)
+    return body_bytes(bundle.requests, killed_at)
+
+
 def _in_dead_process(kill: KillCase) -> pl.Expr:
     same_stream = pl.col("stream") == (kill.stream or "")
     if kill.verdict == "oom_child" and kill.victim_pid_in_container is not None:
@@ -182,11 +196,11 @@ def _jobs(bundle: Bundle, kill: KillCase, flight: InFlight) -> pl.DataFrame:
     )
 
 
-def _open_requests(flight: InFlight, bundle: Bundle, kill: KillCase) -> pl.DataFrame:
+def _open_requests(flight: InFlight, bundle: Bundle, kill: KillCase, join: AccessJoin) -> pl.DataFrame:
     sizes = bundle.accesses.with_row_index("access_row").select(
         pl.col("access_row").cast(pl.Int64), "received_bytes"
     )
-    bodies = pl.DataFrame({"body": body_bytes(bundle.requests, _time(kill))}).with_row_index("request_row")
+    bodies = pl.DataFrame({"body": _bodies(bundle, _time(kill), join)}).with_row_index("request_row")
     rows = flight.requests.join(sizes, on="access_row", how="left", maintain_order="left").join(
         bodies.with_columns(pl.col("request_row").cast(flight.requests["request_row"].dtype)),
         on="request_row",

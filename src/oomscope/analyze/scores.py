@@ -183,23 +183,23 @@ def memory_gains(case: Case) -> MemoryGains:
     if growth is None:
         zero = np.zeros(case.runs.n)
         return MemoryGains(zero, zero, zero, 0.0)
-    steady = steady_gain(growth.done, growth.floor)
+    steady = steady_gain(growth.done)
     return MemoryGains(
-        leak=leak_gain(growth.done, growth.floor),
+        leak=leak_gain(growth.done),
         starts=np.maximum(_gain(growth.starts), steady + _gain(growth.starts_more)),
         seconds=np.maximum(_gain(growth.seconds), steady + _gain(growth.seconds_more)),
         steady=steady,
     )
 
 
-def leak_gain(done: Fit, floor: Fit) -> Floats:
-    """Mean of the fine and the floor regression on completions."""
-    return 0.5 * (_gain(done) + _gain(floor))
+def leak_gain(done: Fit) -> Floats:
+    """What the completions of each endpoint explain, its one free number paid for."""
+    return _gain(done)
 
 
-def steady_gain(done: Fit, floor: Fit) -> float:
+def steady_gain(done: Fit) -> float:
     """The same for all traffic together."""
-    return 0.5 * (_price(done.total_ll, done.rows) + _price(floor.total_ll, floor.rows))
+    return _price(done.total_ll, done.rows)
 
 
 class _Relative:
@@ -348,8 +348,9 @@ def _arrivals(case: Case, cap: dict[str, float]) -> Terms:
 
 
 def _alone(case: Case) -> Floats:
-    """-1 when a single unusually long request is open: that is a runaway, not large responses."""
-    return np.where(_long(case) & (case.transient.open == 1), -1.0, 0.0)
+    """-1 when a single unusually long request is open, less with a second and third: that is a runaway."""
+    few = np.clip((RUNAWAY_OPEN + 1 - case.transient.open) / RUNAWAY_OPEN, 0.0, 1.0)
+    return np.where(_long(case) & (case.transient.open >= 1), -few, 0.0)
 
 
 def _long(case: Case) -> NDArray[np.bool_]:

@@ -32,6 +32,22 @@ def split_requests(case: Case, who: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     return _rows(case, long), _rows(case, ended & ~long)
 
 
+def with_waiting(case: Case, who: int, suspect: pl.DataFrame) -> pl.DataFrame:
+    """The suspect requests together with those of the endpoint that waited at the load balancer and died with it.
+
+    Where one value made the requests bad, most of those that waited carry it too: they came from the same place.
+    """
+    waiting = case.waiting.row[case.waiting.who == who]
+    if not waiting.size:
+        return suspect
+    same = [
+        name
+        for name in ("method", "path", "query", "client", "user_agent", "received_bytes")
+        if name in suspect
+    ]
+    return pl.concat([suspect.select(same), _access_rows(case, waiting).select(same)], how="vertical_relaxed")
+
+
 def _rows(case: Case, mask: NDArray[np.bool_]) -> pl.DataFrame:
     """Runs as rows of their log, or of the load balancer where the log has none."""
     runs = case.runs

@@ -22,6 +22,7 @@ OLD_FACTOR = 5.0  # times the duration nine in ten ordinary requests stay below
 MAX_PARAMS = 64  # of one request
 MAX_FEATURES = 200  # of one endpoint
 MAX_TEXT = 80
+MAX_SEGMENTS = 32
 MAX_PARAMS_TEXT = 16_384
 
 _ID = re.compile(
@@ -41,15 +42,23 @@ class Feature(NamedTuple):
     name: str
 
 
+class _Log(NamedTuple):
+    """What all rows together tell: whether the log writes parameters, and which parts of the path (by how many parts
+    it has, and place) are not always the same."""
+
+    writes_params: bool
+    varying: frozenset[tuple[int, int]]
+
+
 Columns = dict[Feature, tuple[Sequence[Value], Sequence[Value]]]
 
 
 def read_traits(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> Columns:
     """Per feature the value of every suspect and of every ordinary request, in row order."""
     bad, good = suspect.to_dicts(), ordinary.to_dicts()
-    logs_params = any(row.get("params") for row in (*bad, *good))
-    bad_traits = [_traits(row, logs_params) for row in bad]
-    good_traits = [_traits(row, logs_params) for row in good]
+    log = _Log(any(row.get("params") for row in (*bad, *good)), _varying((*bad, *good)))
+    bad_traits = [_traits(row, log) for row in bad]
+    good_traits = [_traits(row, log) for row in good]
     features = {feature: None for traits, _ in (*bad_traits, *good_traits) for feature in traits}
     kept = sorted(features, key=lambda f: -sum(f in traits for traits, _ in bad_traits))[:MAX_FEATURES]
     return {f: (_column(f, bad_traits), _column(f, good_traits)) for f in kept}
@@ -127,16 +136,35 @@ def _column(feature: Feature, rows: Sequence[tuple[dict[Feature, str], bool]]) -
     return [traits.get(feature, absent if complete else None) for traits, complete in rows]
 
 
-def _traits(row: dict[str, Any], logs_params: bool) -> tuple[dict[Feature, str], bool]:
+def _segments(row: dict[str, Any]) -> list[str]:
+    return (row.get("path") or "").split("/")[:MAX_SEGMENTS]
+
+
+def _varying(rows: Sequence[dict[str, Any]]) -> frozenset[tuple[int, int]]:
+    """Parts of the path that differ between requests of one endpoint: slugs and codes, which look like words."""
+    seen: dict[tuple[int, int], str] = {}
+    varying: set[tuple[int, int]] = set()
+    for row in rows:
+        segments = _segments(row)
+        for i, segment in enumerate(segments):
+            place = (len(segments), i)
+            if seen.setdefault(place, segment) != segment:
+                varying.add(place)
+    return frozenset(varying)
+
+
+def _traits(row: dict[str, Any], log: _Log) -> tuple[dict[Feature, str], bool]:
     """Traits of one request, and whether its parameters are known completely (so that a missing one is absent).
 
     Rails writes no Parameters line for a request without any, so silence after Processing means none - but only in a
     log that writes such lines at all. A query string is always complete by itself.
     """
     params, readable = _params(row)
-    complete = readable if row.get("params") else not logs_params or row.get("processing_at") is not None
+    complete = (
+        readable if row.get("params") else not log.writes_params or row.get("processing_at") is not None
+    )
     found: dict[Feature, str] = {}
-    for name, value in _path_ids(row, params):
+    for name, value in _path_ids(row, params, log.varying):
         found[Feature("path_id", name)] = value
         if params.get(name) == value or params.get(name, "").startswith("<"):
             params.pop(name, None)
@@ -202,13 +230,15 @@ def _scalar(value: Any) -> str:
     return str(value)[:MAX_TEXT]
 
 
-def _path_ids(row: dict[str, Any], params: dict[str, str]) -> list[tuple[str, str]]:
+def _path_ids(
+    row: dict[str, Any], params: dict[str, str], varying: frozenset[tuple[int, int]]
+) -> list[tuple[str, str]]:
     """Ids in the path with the name Rails gives them: from the logged parameters, else by its routing convention.
 
     ``page=3`` beside ``/items/3`` is no routing parameter, so only names that look like one are matched by value.
     """
-    segments = [unquote_plus(s.split(".")[0])[:MAX_TEXT] for s in (row.get("path") or "").split("/")[:32]]
-    places = [i for i, segment in enumerate(segments) if _ID.fullmatch(segment)]
+    segments = [unquote_plus(s.split(".")[0])[:MAX_TEXT] for s in _segments(row)]
+    places = [i for i, s in enumerate(segments) if _ID.fullmatch(s) or (s and (len(segments), i) in varying)]
     routing = {n: v for n, v in params.items() if "." not in n and _ID_NAME.fullmatch(n)}
     hidden = [n for n, v in routing.items() if v[:1] in ("<", "[")]
     names: dict[str, str] = {}

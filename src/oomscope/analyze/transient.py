@@ -34,11 +34,12 @@ BODY_KEPT_S = 60.0  # what a large body left behind is still in the heap for abo
 
 @dataclass(frozen=True)
 class Waiting:
-    """Requests that only the load balancer saw: endpoint, seconds since creation, body bytes (NaN: unknown)."""
+    """Requests that only the load balancer saw: endpoint, seconds since creation, body bytes (NaN: unknown), row."""
 
     who: NDArray[np.int64]
     age: Floats
     received: Floats
+    row: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
