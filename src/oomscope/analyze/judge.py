@@ -1,7 +1,8 @@
 """The written rule from probability and evidence to the words people read.
 
 strong        P >= 0.90, two independent kinds of evidence for it (2 nats or more each), nothing serious against it
-moderate      P >= 0.60, one kind of evidence of 3 nats or more, less than 3 nats against it from memory's course
+moderate      P >= 0.60, one kind of evidence of 3 nats or more, less than 3 nats against it from memory's course, and
+              for a fault in flight at least 1 nat from what was there just before the kill (number, age, rate, size)
 weak          P >= 0.25 and some evidence (1 nat of any kind, or memory rows it was held against)
 inconclusive  less than that
 
@@ -67,11 +68,18 @@ def _by_rule(candidate: Candidate) -> Strength:
     against = min([*(v for k, v in candidate.terms.items() if k != "prior"), 0.0])
     if candidate.probability >= STRONG_P and kinds[1] >= STRONG_KIND and against > SERIOUS:
         return "strong"
-    if candidate.probability >= MODERATE_P and kinds[0] >= MODERATE_KIND and doubts > MUCH:
+    seen = candidate.pattern not in IN_FLIGHT or _excess(candidate.terms) >= WEAK_KIND
+    if candidate.probability >= MODERATE_P and kinds[0] >= MODERATE_KIND and doubts > MUCH and seen:
         return "moderate"
     if candidate.probability >= WEAK_P and (kinds[0] >= WEAK_KIND or candidate.terms.get("growth")):
         return "weak"
     return "inconclusive"
+
+
+def _excess(terms: dict[str, float]) -> float:
+    """Nats from what was there just before the kill: how many, how old, how frequent, how large."""
+    kinds = evidence_kinds(terms)
+    return kinds["in flight"] + kinds["traffic"] + max(terms.get("received", 0.0), 0.0)
 
 
 def _without_endpoint(candidate: Candidate) -> Strength:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 BIG_BODY, BIG_RESPONSE = 256 << 10, 1 << 20
 STANDS_OUT = 3.0  # nats of surprise from which a size counts as large for its endpoint
-SPIKE_RATIO, SPIKE_EXTRA = 4.0, 12.0
+CLEAR_MARGIN = 6.0  # nats
+SPIKE_RATIO, SPIKE_EXTRA = 3.0, 12.0
 BUSY_WHEN_MEASURED = 0.4  # with memory samples the fit says it better
 RUNAWAY_AGE_S, RUNAWAY_RATIO, RUNAWAY_OPEN = 5.0, 3.0, 3
 SAME_OPEN, SAME_SHARE, USUAL_SHARE = 3, 0.7, 0.5
@@ -149,7 +150,11 @@ def _nobody(case: Case, memory: _Relative) -> dict[Pattern, dict[str, float]]:
             "rise": _ordinary_rise(case),
             "tight": _tight(case),
         },
-        "process_growth": {"growth": memory.of_all, "rise": _ordinary_rise(case)},
+        "process_growth": {
+            "growth": memory.of_all,
+            "rise": _ordinary_rise(case),
+            "one_explains": memory.one_explains if case.growth is not None else 0.0,
+        },
     }
 
 
@@ -224,6 +229,13 @@ class _Relative:
     def of_all(self) -> float:
         """All traffic together."""
         return float(self._relative(self._gains.steady))
+
+    @property
+    def one_explains(self) -> float:
+        """-1 when some endpoint alone explains the growth as well as all together do, 0 when far from it: growth that
+        comes from all traffic is followed by all traffic, much better than by any part of it."""
+        margin = self._gains.steady - float(self._gains.leak.max(initial=0.0))
+        return -float(np.clip(1 - margin / CLEAR_MARGIN, 0.0, 1.0))
 
     @property
     def of_nothing(self) -> float:
@@ -338,7 +350,7 @@ def _payload(case: Case, cap: dict[str, float]) -> Terms:
 
 def _arrivals(case: Case, cap: dict[str, float]) -> Terms:
     """A spike is many times the usual rate, beyond what all traffic grew by; a handful more is a small one."""
-    arrivals, common = case.transient.arrivals, min(max(case.transient.traffic.busier, 1.0), 3.0)
+    arrivals, common = case.transient.arrivals, np.sqrt(case.transient.traffic.others_busier)
     burst = arrivals.recent >= SPIKE_RATIO * common * np.maximum(arrivals.expected, 0.5)
     extra = np.clip((arrivals.recent - arrivals.expected) / SPIKE_EXTRA, 0.0, 1.0)
     return {

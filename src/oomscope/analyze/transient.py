@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TINY = 1e-300
 MIN_AGE_S = 0.02
 AGE_SPAN = np.log(1200.0)  # ages of guilty requests: log-uniform on [0.1, 120] s
+MAX_COMMON = 4.0  # times the usual traffic that a rise of all traffic together may explain
 ARRIVAL_WINDOWS_S = (2.0, 5.0, 10.0, 30.0)
 OUTSIZED, OUTSIZED_OWN, OUTSIZED_NATS = 3.0, 5.0, 6.0
 FEW_OWN, MANY_OTHERS = 6, 20
@@ -52,9 +53,10 @@ class Arrivals:
     window: Floats
 
     @property
-    def busier(self) -> float:
-        """All starts against all that were expected."""
-        return float(self.recent.sum()) / max(float(self.expected.sum()), 1e-9)
+    def others_busier(self) -> Floats:
+        """Starts of all other endpoints against what was expected of them; 1 at least."""
+        usual = np.maximum(self.expected.sum() - self.expected, 1e-9)
+        return np.asarray(np.maximum((self.recent.sum() - self.recent) / usual, 1.0))
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ def _arrivals_in(runs: Runs, base: Baseline, waiting: Waiting, window: float) ->
     queued = np.bincount(waiting.who[waiting.age < window], minlength=runs.n)
     recent = runs.count(runs.dead & (runs.start > -window)) + queued
     look = Arrivals(np.zeros(runs.n), recent, base.rate * window, np.full(runs.n, window))
-    horizon = look.window * min(max(look.busier, 1.0), 4.0)
+    horizon = look.window * np.minimum(look.others_busier, MAX_COMMON)
     return replace(look, surprise=poisson_tail(recent, base.count + 0.5, base.exposure_s, horizon))
 
 
