@@ -217,3 +217,30 @@ def test_hostile_text_never_raises(texts: list[tuple[str, str, str]]) -> None:
     for found in distinguish(table(bad), table(good)):
         assert found.hits <= found.of
     assert all(len(f.name) <= 84 for f in read_traits(table(bad), table(good)))
+
+
+def test_few_requests_that_part_without_exception_are_a_lead() -> None:
+    rng = random.Random(3)
+    good, bad = ordinary(rng, 6), [request(rng, params={"scope": "all"}) for _ in range(5)]
+    (found,) = distinguish(table(bad), table(good))
+    assert (found.name, found.value, found.hits, found.of) == ("scope", "all", 5, 5)
+    assert found.p_value is None
+    assert found.text.endswith("a lead, not proof")
+    one_has_it = [*good[:5], request(rng, params={"scope": "all"})]
+    assert "scope" not in [d.name for d in distinguish(table(bad), table(one_has_it))]
+
+
+def test_a_word_in_the_path_that_varies_is_an_id() -> None:
+    rng = random.Random(4)
+
+    def visit(slug: str) -> dict[str, Any]:
+        return request(
+            rng,
+            path=f"/towns/{slug}",
+            params={"slug": "<str:0a1b2c>", "book_id": None},
+            endpoint="TownsController#show",
+        )
+
+    good = [visit(rng.choice(["berg", "hafen", "linden", "moor"])) for _ in range(60)]
+    found = distinguish(table([visit("stein-am-fluss") for _ in range(6)]), table(good))
+    assert ("path_id", "slug", "stein-am-fluss") in [(d.kind, d.name, d.value) for d in found]

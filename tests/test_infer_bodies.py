@@ -29,7 +29,7 @@ def estimate(*rows: dict[str, Any]) -> list[float | None]:
     return body_bytes(pl.DataFrame(list(rows), schema=polars_schema(REQUEST_SCHEMA)), KILLED).to_list()
 
 
-ORDINARY = [request(-20 + i / 10, 0.003) for i in range(100)]
+ORDINARY = [request(-20 + i / 10, 0.003) for i in range(200)]
 
 
 def test_a_long_gap_before_the_controller_is_a_large_body() -> None:
@@ -52,3 +52,8 @@ def test_a_stall_of_the_whole_process_is_no_body() -> None:
 def test_requests_without_a_body_and_long_parameters() -> None:
     assert estimate(*ORDINARY, request(-5, 4.0, method="GET"))[-1] is None
     assert estimate(*ORDINARY, request(-5, 0.003, params=14_700_000))[-1] == 14_700_000
+
+
+def test_a_process_that_stood_still_parsed_nothing() -> None:
+    moving = [row for row in ORDINARY if row["started_at"] < KILLED - timedelta(seconds=9)]
+    assert estimate(*moving, request(-9, None, params=None))[-1] is None

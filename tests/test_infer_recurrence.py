@@ -47,3 +47,11 @@ def test_traffic_is_not_new_evidence_at_every_kill() -> None:
     pooled = pool([case_of(), case_of()], load_weights())
     busy, rare = pooled.scores.terms["memory_leak"]["recurrence"]
     assert busy == rare
+
+
+def test_a_kill_of_which_nothing_was_logged_does_not_stop_the_others() -> None:
+    evidence, kill = bundle(()), kill_case()
+    silent = measure(evidence, kill, joined(evidence, kill))
+    old = request(-120, None, "Slow#report")
+    assert pool([case_of(old), silent], load_weights()).kills == 2
+    assert pool([silent, case_of(old)], load_weights()).kills == 2

@@ -112,3 +112,29 @@ def test_runs_of_another_image_are_left_out() -> None:
     assert both.base.w[who(both, "A#show")] > 1.0
     assert ours.base.w[who(ours, "A#show")] < 0.2
     assert ours.runs.lives.count(STREAM) == 1
+
+
+def test_a_burst_of_a_second_is_seen_and_does_not_excuse_itself() -> None:
+    burst = [request(-1.0 + i / 40, None if i % 2 else -0.9 + i / 40, "A#show") for i in range(36)]
+    case = case_of(bundle([*USUAL, *burst], threads=40))
+    arrivals, a = case.transient.arrivals, who(case, "A#show")
+    assert arrivals.window[a] == 2.0
+    assert arrivals.recent[a] >= 30
+    assert arrivals.surprise[a] > 20
+    assert case.transient.traffic.others_busier[a] < 1.5
+
+
+def test_a_large_body_waits_to_be_parsed_where_others_of_its_path_were() -> None:
+    posts = ordinary(600, 20.0, "E#create", 0.1, until=-90, method="POST", path="/e")
+    waiting = request(-9.0, None, None, method="POST", path="/e")
+    case = case_of(bundle([*USUAL, *posts, waiting]))
+    assert case.flight.requests["endpoint"].to_list() == ["E#create"]
+    assert case.flight.rack_level.is_empty()
+
+
+def test_what_the_load_balancer_has_answered_is_over() -> None:
+    redirect = request(-9.0, None, None, path="/old", trace_id="Root=1-0-a")
+    other = request(-8.0, None, None, path="/new", trace_id="Root=1-0-b")
+    rows = [access(-9.0, -8.9, "/old", elb_status=301, target_status=301, trace_id="Root=1-0-a")]
+    case = case_of(bundle([*USUAL, redirect, other], accesses=rows))
+    assert case.flight.rack_level["path"].to_list() == ["/new"]

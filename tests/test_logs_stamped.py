@@ -64,3 +64,9 @@ def test_ruby_s_own_prefix_is_no_prefix_of_the_house() -> None:
     assert not own.stamped
     assert house is not None
     assert house.stamped
+    level = learn([f'INFO  [{UUID}] Started GET "/"'] * 3)
+    assert level is not None
+    assert level.stamped
+    bare = learn([f'[{UUID}] Started GET "/"', 'Started GET "/"'] * 3)
+    assert bare is not None
+    assert not bare.stamped

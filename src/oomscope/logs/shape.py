@@ -146,11 +146,16 @@ def learn(lines: Iterable[str]) -> Shape | None:
     prefixed = sum(head.second is not None for head, _ in votes) * 2 > len(votes)
     usual = [(head, line) for head, line in votes if (head.second is not None) == prefixed]
     tagged = sum(bool(head.tags) for head, _ in usual) * 2 > len(usual)
-    stamped = prefixed and not any(line[1:4] == ", [" for _, line in usual)
+    stamped = not any(_plain(head, line) for head, line in usual)
     if not tagged:
         return Shape(prefixed, False, None, False, _doubled(usual), stamped)
     index, generated = _id_index([tag_list(head.tags) for head, _ in usual if head.tags])
     return Shape(prefixed, index is not None, index, generated, _doubled(usual), stamped)
+
+
+def _plain(head: Head, line: str) -> bool:
+    """Whether a line begins with Ruby's own prefix, or with nothing before its tags and message."""
+    return line[1:4] == ", [" or head.start == len(head.tags)
 
 
 def _id_index(rows: list[list[str]]) -> tuple[int | None, bool]:
