@@ -402,3 +402,51 @@ def test_matching_all_but_the_end_changes_nothing(
     assert 50 < told.filter(ended).height < every.requests.filter(ended).height
     open_ = every.requests.filter(~ended).select(pl.exclude("note"))
     assert told.filter(~ended).to_dicts() == open_.to_dicts()
+
+
+PUMA = b"""[1] Puma starting in cluster mode...
+[1] *  Min threads: 4
+[1] *  Max threads: 4
+[1] *      Workers: 4
+[1] - Worker 0 (PID: 17) booted in 0.1s, phase: 0
+[1] - Worker 1 (PID: 21) booted in 0.1s, phase: 0
+[1] - Worker 2 (PID: 25) booted in 0.1s, phase: 0
+[1] - Worker 3 (PID: 132) booted in 0.1s, phase: 0
+"""
+
+
+@pytest.mark.parametrize("envelope", ["bare", "cri"])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_must_have_ended_unseen_is_not_open_after_matching(
+    envelope: str, seed: int, pieces: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With known threads, lost Completed lines show when their threads are needed again."""
+    data = ENVELOPES[envelope](PUMA + rails(seed, 12_000))
+    found = logs.scan([Bytes(data)])
+    wanted = by_line(data, monkeypatch)
+    assert "left out" in found.gaps[0].detail
+    is_open = pl.col("state") == "open"
+    assert found.requests.filter(is_open).equals(wanted.requests.filter(is_open))
+    assert 0 < found.requests.filter(is_open).height <= 16
+    assert {(life.pid, life.role, life.last_line_at) for life in found.lives} == {
+        (life.pid, life.role, life.last_line_at) for life in wanted.lives
+    }
+
+
+def test_every_life_in_a_large_log_is_read_in_full_before_its_end(
+    pieces: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kill may be in the middle: a server that starts again ends what was before."""
+    boot = b"Puma starting in single mode...\n*  Min threads: 16\n*  Max threads: 16\n"
+    data = boot + rails(1, 9000) + boot + rails(2, 9000)
+    found = logs.scan([Bytes(data)])
+    wanted = by_line(data, monkeypatch)
+    assert len(found.streams) == len(wanted.streams) == 2
+    for stream in (one.stream for one in found.streams):
+        told, every = (one.requests.filter(pl.col("stream") == stream) for one in (found, wanted))
+        ended = pl.col("state") == "completed"
+        kept = told.filter(ended)
+        assert 50 < kept.height < every.filter(ended).height / 3
+        assert kept["ended_at"].max() == every.filter(ended)["ended_at"].max()
+        is_open = pl.col("state") == "open"
+        assert told.filter(is_open)["request_id"].to_list() == every.filter(is_open)["request_id"].to_list()

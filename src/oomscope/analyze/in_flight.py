@@ -103,7 +103,7 @@ def _from_log(
     parsing = _parsing_body(waiting, mine, bundle.requests, names)
     sending = _still_sending(indexed, killed_at, join, bundle)
     open_ = pl.concat([fresh.filter(pl.col("state") == "open"), parsing, sending])
-    max_age = MAX_AGE if _share_closed(mine) > 0.999 else MAX_AGE_UNFIT
+    max_age = MAX_AGE if _share_closed(mine, stream) > 0.999 else MAX_AGE_UNFIT
     open_ = open_.filter(pl.col("age_s") <= max_age.total_seconds())
     open_, notes = _of_dead_worker(_with_access(open_, join, bundle), bundle, kill)
     open_ = _thread_cap(open_, threads_of(bundle, stream, workers=kill.verdict != "oom_child"))
@@ -214,9 +214,14 @@ def _templates(rows: pl.DataFrame, names: EndpointNames) -> list[tuple[str | Non
     return [(method, names.template(path)) for method, path in rows.select("method", "path").iter_rows()]
 
 
-def _share_closed(mine: pl.DataFrame) -> float:
+def _share_closed(mine: pl.DataFrame, stream: LogStream) -> float:
     reached = mine.filter(pl.col("processing_at").is_not_null() | pl.col("ended_at").is_not_null())
-    return 1.0 if reached.is_empty() else float(reached["ended_at"].is_not_null().mean() or 0.0)  # type: ignore[arg-type]
+    return 1.0 if reached.is_empty() else 1 - reached["ended_at"].null_count() / _seen(reached, stream)
+
+
+def _seen(reached: pl.DataFrame, stream: LogStream) -> int:
+    """How many requests reached a controller: of a large log there are rows of the last ones and of open ones only."""
+    return max(reached.height, stream.coverage.opened)
 
 
 def _unfit(mine: pl.DataFrame, kill: KillCase, bundle: Bundle, stream: LogStream) -> str | None:
@@ -227,9 +232,10 @@ def _unfit(mine: pl.DataFrame, kill: KillCase, bundle: Bundle, stream: LogStream
     missing = reached.filter(pl.col("ended_at").is_null()).height
     cap = threads_of(bundle, stream, workers=True) or DEFAULT_THREADS * 4
     lost = max(0, missing - cap)
-    if lost <= (1 - FIT_SHARE) * reached.height:
+    seen = _seen(reached, stream)
+    if lost <= (1 - FIT_SHARE) * seen:
         return None
-    return f"{lost} of {reached.height} requests have no end in the log; too many to be in flight"
+    return f"{lost} of {seen} requests have no end in the log; too many to be in flight"
 
 
 # ---------------------------------------------------------------------------------------- from the load balancer
