@@ -38,6 +38,7 @@ _WINDOW = 8  # blocks that wait for the rest of their requests
 _NUMBER = np.uint64(0xFFFF)
 _LONGEST = 4000
 _LOOKED_AT = 64  # lines of a block that may tell of another place where the application's line begins
+_LAST = 256
 _PID_END = len("12345678]  INFO -- : ")
 _BEFORE_PID = len("I, [2026-11-23T08:23:04.484498 #")
 _REDIRECTED = word(b"Redirect")
@@ -150,7 +151,8 @@ class Matcher:
         counts.whole += whole.shape[1]
 
     def _note_processes(self, view: View, tags: Ints) -> None:
-        """Keep the last of these lines of each process."""
+        """Keep the last line of each process that is among the last of these lines."""
+        tags = np.sort(tags)[-_LAST:]
         words = view.words[tags - _PID_END]
         pids = np.zeros(tags.size, np.uint64)
         for digits in range(1, 8):

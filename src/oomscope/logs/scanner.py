@@ -55,6 +55,7 @@ class LineScanner:
         self._words: tuple[int, str | None] = (0, None)
         self.requests = RequestLines(self.tracker, self.tally, self.clock)
         self.kinds: dict[str, int] = {}  # events of the line parsers, by kind
+        self.whole_from: int | None = None  # requests that ended earlier are known by their number only
         self.reborn = False
         self.leftover: list[Entry] = []
         self._splits = splits
@@ -110,6 +111,11 @@ class LineScanner:
         tally.dated += lines * self.clock.dated
         tally.completions += whole
         tracker.count_in(whole)
+
+    def forget(self) -> None:
+        """Requests that ended before the next line are not wanted."""
+        self.whole_from = self.clock.now
+        self.tracker.forget()
 
     @property
     def settled(self) -> bool:

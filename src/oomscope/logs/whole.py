@@ -21,10 +21,12 @@ from oomscope.logs.params import to_json
 from oomscope.logs.rows import MOST_IN_ALL, stream_table
 from oomscope.logs.sniff import HEAD_BYTES, sniff
 from oomscope.logs.tracker import NOTE_BEFORE_CONTROLLER, NOTE_MIDDLEWARE
+from oomscope.units import iso
 
 _MAX_LIVES = 2000
 _BROKEN = (OSError, EOFError, zlib.error)
 _LEAST_COPY = 200
+_FAR_BACK_US = 6 * 3600 * 1_000_000  # requests that ended earlier say nothing about a kill
 _OF_ONE_CONTAINER = ("bare", "cri", "docker", "kubectl_ts")
 _RANKS = {
     "filter_log_events": 0,
@@ -143,7 +145,7 @@ class Book:
         """What ended so far in the current input is not wanted as rows, since only some of it is known."""
         for life in self.current():
             if life.scanner.tracker.partial:
-                life.scanner.tracker.forget()
+                life.scanner.forget()
 
     def settle(self) -> None:
         """The lines that follow are given one by one."""
@@ -334,10 +336,13 @@ def _undated(life: Life) -> list[Gap]:
 
 def _given_up(life: Life) -> list[Gap]:
     count = life.scanner.tracker.rows.given_up
-    if not count:
+    since, last = life.scanner.whole_from, life.scanner.tally.last_at
+    if not count or (since is not None and last is not None and last - since > _FAR_BACK_US):
         return []
-    detail = f"{life.source} has more requests than are kept: the first {count} that ended were counted and left out"
-    return [Gap("app_log", "cut", detail, fix="give a shorter piece of the log, around the kill")]
+    began = from_us(since)
+    which = f"{count:,} that ended" + (f" before {iso(began)}" if began is not None else " first")
+    detail = f"{life.source} has more requests than are kept: {which} were counted and left out, open ones are kept"
+    return [Gap("app_log", "cut", detail)]
 
 
 def _joined(tables: list[pl.DataFrame], schema: dict[str, str]) -> pl.DataFrame:
