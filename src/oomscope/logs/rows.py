@@ -195,7 +195,7 @@ class Rows:
         self._pending.clear()
 
     def frame(self) -> pl.DataFrame | None:
-        """All rows without the stream's own columns; None if there is none."""
+        """All rows without the stream's own columns; None if there is none. They are not kept here any longer."""
         import polars as pl
 
         if self._pending:
@@ -203,6 +203,8 @@ class Rows:
         if self._waiting:
             self._pack_columns()
         frames = [*self._unended, *self._packed]
+        self._unended.clear()
+        self._packed.clear()
         return pl.concat(frames) if frames else None
 
 

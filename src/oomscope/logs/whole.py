@@ -347,6 +347,7 @@ def _given_up(life: Life) -> list[Gap]:
 
 def _joined(tables: list[pl.DataFrame], schema: dict[str, str]) -> pl.DataFrame:
     full = [table for table in tables if table.height]
+    tables.clear()  # a large table is not held twice
     if not full:
         return empty(schema)
     return pl.concat(full).sort("stream", "started_at", "line", maintain_order=True)
