@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from oomscope import config
+from oomscope.cli import run
+from oomscope.cli.config import as_toml
 from oomscope.errors import UsageError
 
 FILE = """
@@ -99,5 +104,29 @@ def test_choosing_a_cluster(file: Path) -> None:
 
 def test_show_hides_credentials_and_names_origins(file: Path) -> None:
     rows = {name: (value, origin) for name, value, origin in config.shown(config.load(file=file))}
-    assert rows["clusters.prod.prometheus.url"] == ("http://***@prometheus:9090", str(file))
-    assert rows["minutes_before"] == ("30.0", "default")
+    assert rows["clusters.prod.prometheus.url"] == ('"http://***@prometheus:9090"', str(file))
+    assert rows["minutes_before"] == ("30", "default")
+
+
+def test_show_is_a_file_that_says_the_same(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OOMSCOPE_DEADLINE_S", "30")
+    assert run(["config", "show", "--config", str(file), "--all"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^deadline_s = 30 +# environment$", text, re.MULTILINE)
+    assert re.search(rf'^region = "eu-central-1" +# {re.escape(str(file))}$', text, re.MULTILINE)
+    assert "# context is not set" in text
+    secret = file.read_text().replace("user:secret", "***").replace("deadline_s = 60", "deadline_s = 30")
+    file.write_text(secret)
+    assert config.Config.model_validate(tomllib.loads(text)) == config.load(file=file).config
+
+
+@pytest.mark.parametrize("name", ['a"b', "a.b", "a b", "\x1b[31m", "ü"])
+def test_show_quotes_odd_names(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(f"[label_map]\n{json.dumps(name)} = {json.dumps(name)}\n")
+    loaded = config.load(file=path)
+    text = as_toml([row for row in config.shown(loaded) if row[1] is not None])
+    assert tomllib.loads(text)["label_map"] == {name: name}
+    assert "\x1b" not in text

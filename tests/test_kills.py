@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
 from collections.abc import Iterator
@@ -217,9 +218,14 @@ def test_command_prints_lines_to_paste(
     path = configured(tmp_path, cluster)
     assert run(["kills", "--config", str(path), "--cluster", "prod"]) == 0
     out = capsys.readouterr().out
-    assert f"shop/{POD}/rails  OOM killed (exit 137), limit 2.00 GiB  [kubernetes]" in out
-    stamp = (NOW - timedelta(minutes=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    assert f"oomscope investigate {POD} -n shop -c rails --at {stamp} --cluster prod" in out
+    at = NOW - timedelta(minutes=30)
+    assert (
+        f"{at:%Y-%m-%d %H:%M:%S} UTC  shop/{POD}/rails\n"
+        "  OOM killed, exit 137, limit 2.00 GiB (told by the pod's status)\n"
+        f"  oomscope investigate {POD} -n shop -c rails --at {at:%Y-%m-%dT%H:%M:%SZ} --cluster prod"
+    ) in out
+    times = re.findall(r"^~?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC", out, re.MULTILINE)
+    assert times == sorted(times, reverse=True)
     assert run(["kills", "--config", str(path), "-f", "json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 3
 
@@ -233,4 +239,4 @@ def test_command_without_kills_or_without_sources(
     assert run(["kills", "--config", str(path), "--since", "never"]) == 2
     path.write_text(f'[clusters.x.kubernetes]\nkubeconfig = "{tmp_path}/none"\n')
     assert run(["kills", "--config", str(path)]) == 4
-    assert "not asked: kubernetes: off" in capsys.readouterr().err
+    assert "not asked: the pod's status (not given): " in capsys.readouterr().err

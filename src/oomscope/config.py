@@ -7,6 +7,8 @@ Precedence: defaults < ``~/.config/oomscope/config.toml`` < ``./oomscope.toml`` 
 from __future__ import annotations
 
 import difflib
+import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -241,15 +243,28 @@ def _nearest(loc: tuple[int | str, ...]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
 
 
-def shown(loaded: Loaded, cluster: str | None = None) -> list[tuple[str, str, str]]:
-    """Rows (name, value, origin) of every setting, for ``oomscope config show``. URLs lose their credentials."""
-    import re
-
+def shown(loaded: Loaded, cluster: str | None = None) -> list[tuple[str, str | None, str]]:
+    """Rows (dotted name, value as TOML or None, origin) of every setting. URLs lose their credentials."""
     tree = loaded.config.model_dump(mode="json")
     if not loaded.config.clusters:
-        tree["clusters"] = {cluster or "(default)": Cluster().model_dump(mode="json")}
+        tree["clusters"] = {cluster or "default": Cluster().model_dump(mode="json")}
     rows = []
     for name, value in _flatten(tree):
-        text = "-" if value in (None, {}, []) else re.sub(r"//[^/@\s]*@", "//***@", str(value))
-        rows.append((".".join(name), text, loaded.origins.get(".".join(name), "default")))
+        dotted = ".".join(name)
+        origin = loaded.origins.get(dotted, "default")
+        rows.append((".".join(_key(part) for part in name), _toml(value), origin))
     return rows
+
+
+def _key(part: str) -> str:
+    return part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part)
+
+
+def _toml(value: Any) -> str | None:
+    """A value as TOML writes it; nothing for what is not set."""
+    if value is None or value == {} or value == []:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    hidden = re.sub(r"//[^/@\s]*@", "//***@", value) if isinstance(value, str) else value
+    return json.dumps(hidden, ensure_ascii=False)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 import traceback
 
+from oomscope.cli.notes import say
 from oomscope.errors import UserError
 from oomscope.redact import printable
 
 
 def show_user_error(error: UserError) -> None:
     """Print the message in its parts: what, tried, likely, fix, more. Text from outside is made harmless first."""
-    print(f"error: {printable(error.what, 2000)}", file=sys.stderr)
+    say(f"error: {error.what}", hanging="       ")
     for label, text in (("tried", error.tried), ("likely", error.likely), ("fix", error.fix)):
         if text:
-            print(f"  {label:<7} {printable(text, 2000)}", file=sys.stderr)
+            say(f"  {label:<7} {text}", hanging=" " * 10)
     print(f"  {'more':<7} docs/errors.md#{error.slug}", file=sys.stderr)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +20,12 @@ WHAT = {
     "oom": "OOM killed",
     "child": "a process inside was OOM killed",
     "unclear": "SIGKILL without a reason, perhaps OOM",
+}
+
+TELLER = {
+    "kubernetes": "the pod's status",
+    "prometheus": "Prometheus",
+    "performance-log": "the performance log",
 }
 
 
@@ -73,11 +78,12 @@ def _show(found: Found, flags: list[str], fmt: str) -> None:
     if fmt == "json":
         print(json.dumps([row(kill, flags) for kill in found.kills], indent=1))
         return
+    from oomscope.cli.output import emit
     from oomscope.redact import printable
 
     for kill in found.kills:
-        print(printable(line(kill), 400))
-        print(f"    {printable(kill.command(*flags), 1000)}")
+        lines = (who(kill), f"  {what(kill)}", f"  {kill.command(*flags)}")
+        emit("\n".join(printable(line, 1000) for line in lines))
 
 
 def row(kill: Remembered, flags: list[str]) -> dict[str, Any]:
@@ -98,20 +104,27 @@ def row(kill: Remembered, flags: list[str]) -> dict[str, Any]:
     }
 
 
-def line(kill: Remembered) -> str:
-    """One kill for people: when, who, what, limit, and who remembers it."""
+def who(kill: Remembered) -> str:
+    """When, and which container. A time that is only known to a minute or so has a ``~``."""
+    name = "/".join(part for part in (kill.namespace, kill.pod, kill.container) if part)
+    return f"{'~' if kill.about else ''}{kill.at:%Y-%m-%d %H:%M:%S} UTC  {name}"
+
+
+def what(kill: Remembered) -> str:
+    """What happened, and who remembers it."""
     from oomscope.units import format_bytes
 
-    who = "/".join(part for part in (kill.namespace, kill.pod, kill.container) if part)
-    code = f" (exit {kill.exit_code})" if kill.exit_code is not None else ""
+    code = f", exit {kill.exit_code}" if kill.exit_code is not None else ""
     limit = f", limit {format_bytes(kill.limit_bytes)}" if kill.limit_bytes else ""
-    when = f"{'~' if kill.about else ''}{kill.at:%m-%d %H:%M:%S}Z"
-    return f"{when}  {who}  {WHAT[kill.kind]}{code}{limit}  [{kill.source}]"
+    return f"{WHAT[kill.kind]}{code}{limit} (told by {TELLER.get(kill.source, kill.source)})"
 
 
 def _show_gaps(found: Found) -> None:
-    from oomscope.redact import printable
+    from oomscope.cli.notes import say
+    from oomscope.render.words import REASONS
 
     for gap in found.gaps:
-        fix = f" (fix: {printable(gap.fix, 300)})" if gap.fix else ""
-        print(f"not asked: {gap.source}: {gap.reason}: {printable(gap.detail, 300)}{fix}", file=sys.stderr)
+        reason = REASONS.get(gap.reason, gap.reason)
+        say(f"not asked: {TELLER.get(gap.source, gap.source)} ({reason}): {gap.detail}")
+        if gap.fix:
+            say(f"  fix: {gap.fix}", hanging="       ")

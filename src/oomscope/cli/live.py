@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oomscope.cli import targets
+from oomscope.cli.notes import say
 from oomscope.errors import UsageError
 from oomscope.facts import Target
 
@@ -65,12 +66,6 @@ def make_plan(wanted: Wanted, tell: Callable[[str], None]) -> Plan:
     )
 
 
-def _say(text: str) -> None:
-    from oomscope.redact import printable
-
-    print(printable(text, 500), file=sys.stderr, flush=True)
-
-
 def _silent(_text: str) -> None:
     pass
 
@@ -82,7 +77,7 @@ def gather(wanted: Wanted, tell: Callable[[str], None], *, quiet: bool = False) 
     from oomscope import pipeline
     from oomscope.pipeline_live import Interrupted, gather_live
 
-    plan = replace(make_plan(wanted, tell), note=_silent if quiet else _say)
+    plan = replace(make_plan(wanted, tell), note=_silent if quiet else say)
     if not (plan.target.pod or plan.target.workload):
         from oomscope.kills import newest
 

@@ -60,6 +60,13 @@ def code_of(error: Exception) -> str:
     )
 
 
+def message_of(error: Exception) -> str:
+    """The service's own words, without botocore's frame around them."""
+    response = getattr(error, "response", None)
+    told = response["Error"].get("Message") if isinstance(response, dict) and "Error" in response else None
+    return str(told or error)[:300]
+
+
 def is_throttle(error: Exception) -> bool:
     """Whether the service said "too fast"."""
     return code_of(error) in _BUSY
@@ -68,7 +75,7 @@ def is_throttle(error: Exception) -> bool:
 def source_error(error: Exception, what: str, *, permission: str | None = None) -> SourceError:
     """What a botocore exception means for the report, with the missing permission named."""
     code = code_of(error)
-    detail = f"{what}: {code}: {str(error)[:300]}"
+    detail = f"{what}: {code}: {message_of(error)}"
     if code in _DENIED:
         return SourceError(
             "denied",

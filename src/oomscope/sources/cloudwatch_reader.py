@@ -171,7 +171,8 @@ class _Work:
                 return answer
             except (BotoCoreError, ClientError) as error:
                 if not is_throttle(error):
-                    raise source_error(error, "read log events", permission="logs:FilterLogEvents") from error
+                    what = f"read {self.request['logGroupName']}"
+                    raise source_error(error, what, permission="logs:FilterLogEvents") from error
                 self.progress.throttled += 1
                 self.reader.limiter.slow_down(min(0.2 * 2**attempt, 5.0))
         raise SourceError(
