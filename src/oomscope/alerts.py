@@ -92,6 +92,14 @@ class _Reading:
             self.notes[text] = None
 
 
+def label_names(label_map: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The configured labels in front of the usual ones, field by field."""
+    names: dict[str, tuple[str, ...]] = {}
+    for label, part in label_map.items():
+        names[part] = (*names.get(part, ()), label)
+    return {part: (*mine, *LABELS.get(part, ())) for part, mine in names.items() if part in LABELS}
+
+
 def parse_alert(
     payload: Any, *, now: datetime | None = None, labels: Mapping[str, tuple[str, ...]] | None = None
 ) -> AlertIntake:

@@ -63,11 +63,12 @@ def command(
         "deadline_s": targets.parse_duration(deadline, "--deadline"),
         "max_scan_bytes": targets.parse_size(max_scan, "--max-scan"),
     }
+    from oomscope.cli.targets import pick_cluster
     from oomscope.config import load
 
     settings = load(file=config, flags=flags).config
     chosen = _narrowed(
-        settings.chosen(cluster), {"database": database, "table": table, "output_location": output_location,
+        pick_cluster(settings, cluster), {"database": database, "table": table, "output_location": output_location,
                                    "bucket": bucket, "prefix": prefix}, {"account": account, "region": region},
     )  # fmt: skip
     if action == "ddl":

@@ -45,12 +45,13 @@ def command(
 
       oomscope doctor --policy alb
     """
+    from oomscope.cli.targets import pick_cluster
     from oomscope.config import load
 
     if fmt not in ("text", "json"):
         raise UsageError(f"unknown format {fmt!r}", fix="-f text or -f json", slug="format")
     settings = load(file=config).config
-    chosen = settings.chosen(cluster)
+    chosen = pick_cluster(settings, cluster)
     if policy:
         _print_policy(chosen, source, quiet=quiet)
         return

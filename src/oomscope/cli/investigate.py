@@ -70,7 +70,9 @@ def command(
     with progress(quiet=quiet) as tell:
         if sources:
             if alert:
-                about = targets.narrowed(about, targets.read_alert(alert))
+                from oomscope.config import load
+
+                about = targets.narrowed(about, targets.read_alert(alert, load(file=config).config.label_map))
             report = pipeline.investigate_files(
                 sources, target=about, tz=zone, show_params=show_params, tell=tell
             )

@@ -50,7 +50,7 @@ def command(
     """
     from oomscope import kills
     from oomscope.cli.progress import progress
-    from oomscope.cli.targets import parse_duration
+    from oomscope.cli.targets import parse_duration, pick_cluster
     from oomscope.config import load
     from oomscope.facts import Window
     from oomscope.sources.interface import Context
@@ -65,7 +65,7 @@ def command(
     with progress(quiet=quiet) as tell:
         ctx = Context(deadline=time.monotonic() + settings.deadline_s, progress=tell)
         tell("asking the cluster")
-        found = kills.remembered(settings.chosen(cluster), window, ctx, namespace=namespace)
+        found = kills.remembered(pick_cluster(settings, cluster), window, ctx, namespace=namespace)
     flags = [*(("--cluster", cluster) if cluster else ()), *(("--config", str(config)) if config else ())]
     _show(found, flags, fmt)
     if not quiet:

@@ -13,6 +13,7 @@ from oomscope.cli import targets
 from oomscope.cli.notes import say
 from oomscope.errors import UsageError
 from oomscope.facts import Target
+from oomscope.units import iso
 
 if TYPE_CHECKING:
     from oomscope.evidence import Bundle
@@ -36,7 +37,9 @@ class Wanted:
     show_params: bool = False
 
 
-def make_plan(wanted: Wanted, tell: Callable[[str], None]) -> Plan:
+def make_plan(
+    wanted: Wanted, tell: Callable[[str], None], note: Callable[[str], None] = lambda _text: None
+) -> Plan:
     """Flags and configuration as a plan. Without a pod, workload or alert the newest kill is taken, and said."""
     from oomscope.config import load
     from oomscope.pipeline_live import NAMES, Plan
@@ -49,25 +52,25 @@ def make_plan(wanted: Wanted, tell: Callable[[str], None]) -> Plan:
         "max_scan_bytes": targets.parse_size(wanted.max_scan, "--max-scan"),
     }
     config = load(file=wanted.config, flags=flags).config
-    cluster = config.chosen(wanted.cluster)
-    alert = targets.read_alert(wanted.alert) if wanted.alert else None
+    alert = targets.read_alert(wanted.alert, config.label_map) if wanted.alert else None
+    target = targets.narrowed(wanted.target, alert) if alert else wanted.target
+    cluster = targets.pick_cluster(config, wanted.cluster, target.cluster)
+    for text in targets.notes_of(wanted.target, alert) if alert else ():
+        note(text)
     return Plan(
-        target=targets.narrowed(wanted.target, alert) if alert else wanted.target,
+        target=target,
         cluster=cluster,
         config=config,
         now=datetime.now(UTC),
-        search=alert.targets[0].search if alert else None,
+        search=targets.meant(wanted.target, alert).search if alert else None,
         claims=alert.points if alert else (),
         show_params=wanted.show_params,
         without=frozenset({*cluster.without, *(wanted.without or ())}),
         require=frozenset({*cluster.require, *(wanted.require or ())}),
         tell=tell,
+        note=note,
         wait_s=targets.parse_duration(wanted.wait, "--wait", zero=True) or 0.0,
     )
-
-
-def _silent(_text: str) -> None:
-    pass
 
 
 def gather(wanted: Wanted, tell: Callable[[str], None], *, quiet: bool = False) -> Bundle:
@@ -77,12 +80,12 @@ def gather(wanted: Wanted, tell: Callable[[str], None], *, quiet: bool = False) 
     from oomscope import pipeline
     from oomscope.pipeline_live import Interrupted, gather_live
 
-    plan = replace(make_plan(wanted, tell), note=_silent if quiet else say)
+    plan = make_plan(wanted, tell, (lambda _text: None) if quiet else say)
     if not (plan.target.pod or plan.target.workload):
         from oomscope.kills import newest
 
         target = newest(plan)
-        plan.note(f"newest kill: {target.namespace}/{target.pod} at {target.at}")
+        plan.note(f"newest kill: {target.namespace}/{target.pod} at {iso(target.at)}")
         plan = replace(plan, target=target)
     try:
         return gather_live(plan)

@@ -83,12 +83,13 @@ def oom_moment(text: str, zone: tzinfo | None, *, quiet: bool) -> datetime:
 def _source(
     config: Path | None, cluster: str | None, log_group: str | None, max_scan: int | None, target: Target
 ) -> tuple[CloudWatchLogsSource, float]:
+    from oomscope.cli.targets import pick_cluster
     from oomscope.config import load
     from oomscope.sources.aws_common import AwsAccess
     from oomscope.sources.cloudwatch_logs import CloudWatchLogsSource
 
     settings = load(file=config).config
-    chosen = settings.chosen(cluster)
+    chosen = pick_cluster(settings, cluster)
     aws, logs = chosen.aws, chosen.logs
     if not (log_group or logs.application_group or logs.eks_cluster):
         raise UsageError(

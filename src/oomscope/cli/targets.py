@@ -12,7 +12,12 @@ from oomscope.facts import Target
 from oomscope.units import parse_quantity, parse_time
 
 if TYPE_CHECKING:
-    from oomscope.alerts import AlertIntake
+    from collections.abc import Mapping
+
+    from oomscope.alerts import AlertIntake, AlertTarget
+    from oomscope.config import Cluster, Config
+
+MAX_OTHERS = 5
 
 
 def parse_zone(name: str | None) -> tzinfo | None:
@@ -74,12 +79,12 @@ def make_target(
     return Target(namespace=namespace, workload=workload, pod=pod, container=container, at=at)
 
 
-def read_alert(path: str) -> AlertIntake:
-    """An alert payload in a file or on stdin (``-``) that names at least one target."""
+def read_alert(path: str, labels: Mapping[str, str] | None = None) -> AlertIntake:
+    """An alert payload in a file or on stdin (``-``) that names at least one target. ``labels`` is the label map."""
     import sys
     from datetime import UTC
 
-    from oomscope.alerts import MAX_BODY, parse_alert
+    from oomscope.alerts import MAX_BODY, label_names, parse_alert
 
     try:
         if path == "-":
@@ -89,7 +94,7 @@ def read_alert(path: str) -> AlertIntake:
                 data = file.read(MAX_BODY + 1)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}", slug="missing-path") from error
-    intake = parse_alert(data, now=datetime.now(UTC))
+    intake = parse_alert(data, now=datetime.now(UTC), labels=label_names(labels or {}))
     if not intake.targets:
         raise UsageError(
             "this alert names no pod",
@@ -124,9 +129,19 @@ def parse_size(text: str | None, flag: str) -> int | None:
     return size
 
 
+def meant(target: Target, alert: AlertIntake) -> AlertTarget:
+    """The alert's first target that the flags do not speak against."""
+
+    def fits(one: AlertTarget) -> bool:
+        pairs = ((getattr(target, n), getattr(one.target, n)) for n in ("namespace", "pod", "container"))
+        return all(flag is None or told is None or flag == told for flag, told in pairs)
+
+    return next((one for one in alert.targets if fits(one)), alert.targets[0])
+
+
 def narrowed(target: Target, alert: AlertIntake) -> Target:
     """What the flags leave open, the alert fills in. Its start is not the time of the restart, so no time is taken."""
-    told = alert.targets[0].target
+    told = meant(target, alert).target
     return replace(
         target,
         namespace=target.namespace or told.namespace,
@@ -136,3 +151,32 @@ def narrowed(target: Target, alert: AlertIntake) -> Target:
         pod_uid=target.pod_uid or told.pod_uid,
         cluster=target.cluster or told.cluster,
     )
+
+
+def notes_of(target: Target, alert: AlertIntake) -> list[str]:
+    """What a person should know of the alert: what of it this investigation is not about."""
+    chosen = meant(target, alert)
+    others = [f"{one.target.namespace}/{one.target.pod}" for one in alert.targets if one.target.pod]
+    others = sorted({name for name in others if name != f"{chosen.target.namespace}/{chosen.target.pod}"})
+    notes = list(alert.notes)
+    if others:
+        more = f" and {len(others) - MAX_OTHERS} more" if len(others) > MAX_OTHERS else ""
+        notes.append(
+            f"the alert also names {', '.join(others[:MAX_OTHERS])}{more}: choose one with --pod and --namespace"
+        )
+    return notes
+
+
+def pick_cluster(config: Config, wanted: str | None, told: str | None = None) -> Cluster:
+    """The cluster of ``--cluster``, else the one an alert names if it is configured, else the default one."""
+    if wanted is None and told in config.clusters:
+        return config.chosen(told)
+    if wanted is None and config.cluster is None and len(config.clusters) > 1:
+        names = ", ".join(sorted(config.clusters))
+        raise UsageError(
+            f"which cluster? {names} are configured",
+            likely=f"the alert's cluster {told!r} is none of them" if told else "",
+            fix='--cluster NAME, or set cluster = "NAME" in the file',
+            slug="config",
+        )
+    return config.chosen(wanted)

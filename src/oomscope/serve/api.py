@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oomscope import __version__
+from oomscope.alerts import label_names
 from oomscope.serve import intake
 from oomscope.serve.auth import alert_problem
 from oomscope.serve.inbox import Inbox, NotStored
@@ -80,7 +81,7 @@ def build(
         store,
         Inbox(store),
         Figures(store),
-        intake.label_names(settings.config.label_map),
+        label_names(settings.config.label_map),
         Bucket(rate, 2 * rate),
         PerAddress(5.0, 20.0),
         worker_alive,

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from oomscope.alerts import LABELS, AlertIntake, AlertTarget, parse_alert
+from oomscope.alerts import AlertIntake, AlertTarget, parse_alert
 from oomscope.facts import SeriesPoint, Target, Window
 from oomscope.redact import printable
 
@@ -45,14 +45,6 @@ class Understood:
     rows: tuple[dict[str, Any], ...]
     places: tuple[str, ...]
     answer: dict[str, Any] = field(default_factory=dict)
-
-
-def label_names(label_map: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """The configured labels in front of the usual ones, field by field."""
-    names: dict[str, tuple[str, ...]] = {}
-    for label, part in label_map.items():
-        names[part] = (*names.get(part, ()), label)
-    return {part: (*mine, *LABELS.get(part, ())) for part, mine in names.items() if part in LABELS}
 
 
 def understand(body: bytes, now: datetime, labels: Mapping[str, tuple[str, ...]] | None = None) -> Understood:
