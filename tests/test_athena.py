@@ -166,7 +166,7 @@ def test_a_query_that_scans_too_much_is_stopped() -> None:
     with pytest.raises(SourceError) as stopped:
         collect(service, max_scan_bytes=10**9)
     assert stopped.value.reason == "cut"
-    assert service.stopped == ["q1"]
+    assert service.stopped == ["q1", "q2"]
     assert stopped.value.query
 
 
@@ -190,7 +190,7 @@ def test_nothing_is_left_running(how: str, monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(SourceError) as ended:
             collect(service, context, time_limit_s=0.02)
         assert ended.value.reason == "timed_out"
-    assert service.stopped == ["q1"]
+    assert service.stopped == ["q1", "q2"]
 
 
 def test_a_stop_that_fails_does_not_hide_the_reason() -> None:

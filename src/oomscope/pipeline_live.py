@@ -29,6 +29,7 @@ KUBERNETES_SHARE = 0.5  # of the deadline
 ANY_TIME = timedelta(hours=24)  # how far back Kubernetes is asked when no time is given
 # What a source is called in --without, and the kind of evidence that is missing when it fails as a whole.
 KINDS = {"cloudwatch_logs": "app_log", "prometheus": "memory"}
+LINES = {"cloudwatch_logs": "cloudwatch"}  # in progress
 NAMES = ("kubernetes", "cloudwatch_logs", "alb", "prometheus")
 
 
@@ -193,7 +194,9 @@ def _guard(source: Source | Gap, plan: Plan, window: Window, ctx: Context) -> Fr
     if isinstance(source, Gap):
         return Fragment(gaps=[source])
     try:
-        return source.collect(plan.target, window, ctx)
+        found = source.collect(plan.target, window, ctx)
+        plan.tell(f"{LINES.get(source.name, source.name)}: {_done(found)}")
+        return found
     except SourceError as error:
         return Fragment(gaps=[gap_of(error, KINDS.get(source.name, source.name), window=window)])
     except UserError as error:
@@ -204,6 +207,22 @@ def _guard(source: Source | Gap, plan: Plan, window: Window, ctx: Context) -> Fr
         detail = f"internal error in this source: {type(error).__name__}: {error}"
         kind = KINDS.get(source.name, source.name)
         return Fragment(gaps=[Gap(kind, "unparsable", detail, None, window, "please report it")])
+
+
+def _done(found: Fragment) -> str:
+    counts = (
+        (found.pods, "pods"), (found.events, "events"), (found.accesses, "rows"), (found.memory, "samples"),
+        (found.logs, "logs"), (found.oom_kills, "kernel reports"),
+    )  # fmt: skip
+    said = [
+        f"{len(what):,} {name[: -1 if len(what) == 1 else None]}"
+        for what, name in counts
+        if what is not None and len(what)
+    ]
+    trouble = [gap.reason for gap in found.gaps]
+    return f"done, {', '.join(said) or 'nothing'}" + (
+        f" ({', '.join(sorted(set(trouble)))})" if trouble else ""
+    )
 
 
 def kubernetes_source(plan: Plan) -> Source | Gap:

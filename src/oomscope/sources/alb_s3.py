@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -70,7 +71,7 @@ class AlbS3Source:
         gaps += late
         with tempfile.TemporaryDirectory(prefix="oomscope-alb-") as folder:
             inputs, trouble = self._download(client, taken, Path(folder), window, ctx)
-            ctx.progress(f"reading {len(inputs)} ALB files")
+            ctx.progress(f"alb: reading {len(inputs)} files")
             near = [target.at or window.end]
             frame, stats = parse_alb_report(inputs, window=window, limit=MAX_ROWS, near=near)
         gaps += trouble + [
@@ -202,7 +203,7 @@ class AlbS3Source:
                     pool.submit(self._fetch, client, file, folder / f"{number:05d}", ctx, stop)
                     for number, file in enumerate(files)
                 ]
-                results = [job.result() for job in jobs]
+                results = [job.result() for job in _told(jobs, files, ctx)]
         finally:
             stop.set()  # Ctrl-C: the others give up at their next block
         inputs = [one for one in results if isinstance(one, FileInput)]
@@ -250,6 +251,17 @@ class AlbS3Source:
                 detail = f"{what}: bucket {self.bucket} is in another region"
                 raise SourceError("no_data", detail, fix="set aws.region to the bucket's") from error
             raise source_error(error, what, permission=f"{permission} on bucket {self.bucket}") from error
+
+
+def _told(jobs: list[Future[Any]], files: list[LogFile], ctx: Context) -> Iterator[Future[Any]]:
+    """The jobs in their order, with what has come so far."""
+    began, size = time.monotonic(), 0
+    for number, (job, file) in enumerate(zip(jobs, files, strict=True), 1):
+        job.exception()
+        size += file.size
+        rate = format_bytes(round(size / max(0.001, time.monotonic() - began)))
+        ctx.progress(f"alb: {number} of {len(files)} files, {format_bytes(size)}, {rate}/s")
+        yield job
 
 
 def days(window: Window) -> list[date]:

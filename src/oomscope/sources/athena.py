@@ -63,19 +63,16 @@ class AthenaSource:
         client = self.access.client("athena")
         table = self._table(client)
         query = AlbQuery(window, limit=self.max_rows + 1)
-        ctx.progress(f"asking Athena for {self.database}.{self.table}")
+        ctx.progress(f"alb: asking Athena for {self.database}.{self.table}")
         main, check = query.sql(table), query.preflight(table)
-        answer = self._run(client, main, ctx)
+        answer, counted = self._both(client, main, check, ctx)
         frame, bad = answer_frame(answer.names, answer.rows[: self.max_rows], f"athena:{self.table}")
         queries = [self._asked(main, answer, window)]
         gaps = self._gaps(answer, bad, window)
         due = delivered_by(window, target.at)
-        try:
-            counted = self._run(client, check, ctx)
-        except SourceError as error:
-            gaps.append(
-                gap_of(error, "alb", what="count unreadable rows", query=check.shown(), window=window)
-            )
+        if isinstance(counted, SourceError):
+            gap = gap_of(counted, "alb", what="count unreadable rows", query=check.shown(), window=window)
+            gaps.append(gap)
         else:
             queries.append(self._asked(check, counted, window))
             gaps += self._judge(counted, frame.height, window, due)
@@ -90,6 +87,29 @@ class AthenaSource:
 
     def _now(self) -> datetime:
         return self.now or datetime.now(UTC)
+
+    def _both(
+        self, client: Any, main: Statement, check: Statement, ctx: Context
+    ) -> tuple[Answer, Answer | SourceError]:
+        """Both statements run at the same time. When the first fails, the second is stopped."""
+        first = self._start(client, main)
+        second: str | SourceError
+        try:
+            second = self._start(client, check)
+        except SourceError as error:
+            second = error
+        try:
+            answer = self._finish(client, first, main, ctx)
+        except BaseException:
+            if isinstance(second, str):
+                _stop(client, second)
+            raise
+        if isinstance(second, SourceError):
+            return answer, second
+        try:
+            return answer, self._finish(client, second, check, ctx)
+        except SourceError as error:
+            return answer, error
 
     def probe(self, ctx: Context) -> AlbTable:
         """The table as it is defined, after one query that scans nothing proved the rights to ask. SourceError else."""
@@ -126,11 +146,13 @@ class AthenaSource:
             raise SourceError("unparsable", error.what, fix=error.fix) from error
 
     def _run(self, client: Any, statement: Statement, ctx: Context) -> Answer:
-        """Start, wait, read; whatever goes wrong meanwhile, a running query is stopped."""
+        return self._finish(client, self._start(client, statement), statement, ctx)
+
+    def _finish(self, client: Any, run: str, statement: Statement, ctx: Context) -> Answer:
+        """Wait and read; whatever goes wrong meanwhile, a running query is stopped."""
         begun = time.monotonic()
         left = ctx.seconds_left()
         until = begun + min(self.time_limit_s, self.time_limit_s if left is None else left)
-        run = self._start(client, statement)
         running = True
         try:
             scanned = self._wait(client, run, statement, until, ctx)
@@ -162,6 +184,7 @@ class AthenaSource:
     def _wait(self, client: Any, run: str, statement: Statement, until: float, ctx: Context) -> int:
         """Bytes scanned by the finished query."""
         pause, longest = _POLL_S
+        began = time.monotonic()
         while True:
             self._turn(ctx)
             found = _call(
@@ -178,6 +201,7 @@ class AthenaSource:
                 return int(scanned)
             if state in ("FAILED", "CANCELLED"):
                 raise failure(found["Status"].get("StateChangeReason", state))
+            _tell(ctx, state, int(scanned), time.monotonic() - began)
             if scanned > self.max_scan_bytes:
                 limit = format_bytes(self.max_scan_bytes)
                 raise SourceError(
@@ -228,7 +252,6 @@ class AthenaSource:
     # ---------------------------------------------------------------------------------------------- what it means
 
     def _asked(self, statement: Statement, answer: Answer, window: Window) -> Query:
-        billed = max(answer.scanned, LEAST_BILLED) if answer.scanned else 0
         return Query(
             source="alb",
             text=statement.shown(),
@@ -236,7 +259,7 @@ class AthenaSource:
             rows=len(answer.rows),
             bytes_read=answer.scanned,
             seconds=round(answer.seconds, 3),
-            cost_usd=billed * USD_PER_BYTE,
+            cost_usd=billed_usd(answer.scanned),
         )
 
     def _gaps(self, answer: Answer, bad: int, window: Window) -> list[Gap]:
@@ -269,6 +292,16 @@ class AthenaSource:
                 Gap("alb", "no_data", "no row in the window", window=window, fix="check table and account")
             )
         return gaps
+
+
+def billed_usd(scanned: int) -> float:
+    """What Athena takes for a query that read so many bytes."""
+    return max(scanned, LEAST_BILLED) * USD_PER_BYTE if scanned else 0.0
+
+
+def _tell(ctx: Context, state: str, scanned: int, seconds: float) -> None:
+    cost = f"{format_bytes(scanned)} scanned, ${billed_usd(scanned):.5f}"
+    ctx.progress(f"alb: Athena {state.lower()} {seconds:.0f} s, {cost}")
 
 
 def _call(action: Any, what: str, permission: str, **asked: Any) -> Any:

@@ -34,6 +34,7 @@ from oomscope.sources.cloudwatch_streams import (
 from oomscope.sources.interface import Fragment
 from oomscope.sources.limiter import limiter
 from oomscope.sources.live import Attempts, BytesLog, ask_again
+from oomscope.units import format_bytes
 
 if TYPE_CHECKING:
     from oomscope.sources.interface import Context
@@ -91,8 +92,10 @@ class CloudWatchLogsSource:
         rate = self.rate or default_rate(self.access.region)
 
         def tell(progress: Progress) -> None:
+            size, rate = format_bytes(progress.bytes), format_bytes(round(progress.rate))
+            held = f", {progress.throttled} held back" if progress.throttled else ""
             ctx.progress(
-                f"cloudwatch: {progress.events:,} lines, {progress.bytes / 1e6:.1f} MB, {progress.calls} calls"
+                f"cloudwatch: {progress.events:,} lines, {size}, {rate}/s, {progress.calls} calls{held}"
             )
 
         shared = limiter(self.access.account, self.access.region, "FilterLogEvents", rate)

@@ -59,6 +59,12 @@ class Progress:
     bytes: int = 0
     calls: int = 0
     throttled: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second."""
+        return self.bytes / max(0.001, time.monotonic() - self.began)
 
 
 @dataclass(frozen=True)
