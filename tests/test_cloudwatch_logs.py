@@ -178,10 +178,16 @@ def classic() -> CloudWatchState:
     return state
 
 
-def collect(state: CloudWatchState, pods: tuple[PodFacts, ...] = (POD,), **options: object):
+def collect(
+    state: CloudWatchState,
+    pods: tuple[PodFacts, ...] = (POD,),
+    told: list[str] | None = None,
+    **options: object,
+):
     with cloudwatch_server(state) as url:
         source = CloudWatchLogsSource(access(url), eks_cluster="prod", pods=pods, rate=500, **options)  # type: ignore[arg-type]
-        return source.collect(TARGET, WINDOW, Context())
+        tell = told.append if told is not None else lambda _text: None
+        return source.collect(TARGET, WINDOW, Context(progress=tell))
 
 
 def lines_of(fragment) -> list[str]:
@@ -222,6 +228,19 @@ def test_dear_scan_is_refused_with_its_price() -> None:
     assert gap.reason == "off"
     assert "$" in gap.detail
     assert "--max-scan" in (gap.fix or "")
+
+
+@pytest.mark.parametrize(("age_days", "refused"), [(1, True), (10_000, False)])
+def test_a_group_that_keeps_everything_has_a_price_too(age_days: int, refused: bool) -> None:
+    """A terabyte of one day is a dear scan, a terabyte of many years is not."""
+    state = classic()
+    group = state.groups["/aws/containerinsights/prod/application"]
+    group.retention_days, group.stored_bytes = None, 10**12
+    group.created = int((datetime.now(UTC) - timedelta(days=age_days)).timestamp() * 1000)
+    told: list[str] = []
+    fragment = collect(state, pods=(), told=told)
+    assert any("--max-scan" in (gap.fix or "") for gap in fragment.gaps) == refused
+    assert any("Insights scans about" in text and "$" in text for text in told)  # before it is begun
 
 
 def test_infrequent_access_goes_through_insights() -> None:

@@ -344,17 +344,23 @@ def _scanned(logs: Sequence[object]) -> Fragment:
     )
 
 
-def _nothing(bundle: Bundle) -> NothingRead:
-    tried = "; ".join(f"{gap.source}: {gap.detail}" for gap in bundle.gaps)
-    error = NothingRead(
+def _nothing(bundle: Bundle) -> UnreadableError:
+    """Why there is no evidence at all: what was asked and what came of it, not what is not configured."""
+    asked = [gap for gap in bundle.gaps if gap.reason != "off"] or bundle.gaps
+    fixes = list(dict.fromkeys(gap.fix for gap in asked if gap.fix))[:2]
+    if all(gap.reason == "off" for gap in asked):
+        likely = "no source is configured, or all are switched off"
+    elif all(gap.reason == "no_data" for gap in asked):
+        likely = "the pod is gone, or its name, namespace or cluster is another one"
+    else:
+        likely = ""
+    return UnreadableError(
         "no source could give any evidence",
-        tried=tried,
-        likely="nothing is configured, or the pod's name is wrong",
-        fix="oomscope doctor shows what can be read; --from PATH investigates saved files",
+        tried="; ".join(dict.fromkeys(f"{gap.source}: {gap.detail}" for gap in asked)),
+        likely=likely,
+        fix="; ".join([*fixes, "oomscope doctor shows what can be read"]),
         slug="no-evidence",
     )
-    error.gaps = bundle.gaps
-    return error
 
 
 def _check_required(parts: Sequence[Fragment], plan: Plan) -> None:

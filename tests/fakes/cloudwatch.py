@@ -37,7 +37,8 @@ class Event:
 class Group:
     log_class: str = "STANDARD"
     stored_bytes: int = 0
-    retention_days: int = 30
+    retention_days: int | None = 30
+    created: int = 0  # ms
     events: list[Event] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     streams: list[str] = field(default_factory=list)
@@ -133,7 +134,8 @@ class Api:
         found = [
             {
                 "logGroupName": name, "logGroupClass": group.log_class, "storedBytes": group.stored_bytes,
-                "retentionInDays": group.retention_days, "arn": f"arn:aws:logs:us-east-1:1:log-group:{name}:*",
+                "creationTime": group.created, "arn": f"arn:aws:logs:us-east-1:1:log-group:{name}:*",
+                **({"retentionInDays": group.retention_days} if group.retention_days else {}),
             }
             for name, group in sorted(self.state.groups.items()) if name.startswith(prefix)
         ]  # fmt: skip

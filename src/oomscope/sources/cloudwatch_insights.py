@@ -37,6 +37,7 @@ class Insights:
     client: Any
     max_scan_bytes: int
     cancelled: Callable[[], bool] = lambda: False
+    tell: Callable[[str], None] = lambda _text: None
     scanned_bytes: float = field(default=0.0)
 
     @property
@@ -81,13 +82,16 @@ class Insights:
     def _allow(self, bytes_a_day: float | None, window: Window) -> None:
         """Refuse a scan that is likely to read more than the user allows."""
         if bytes_a_day is None:
+            self.tell("cloudwatch: Insights scans a group of unknown size")
             return
         estimate = bytes_a_day * (window.end - window.start).total_seconds() / 86_400
+        cost = f"about {estimate / 1e9:.1f} GB (about ${estimate * USD_PER_BYTE:.2f})"
+        self.tell(f"cloudwatch: Insights scans {cost}")
         if estimate > self.max_scan_bytes:
             raise SourceError(
                 "off",
-                f"an Insights scan would read about {estimate / 1e9:.1f} GB (about ${estimate * USD_PER_BYTE:.2f})",
-                fix=f"--max-scan {int(estimate * 1.5)}, or let oomscope read Kubernetes to know the node",
+                f"an Insights scan would read {cost}",
+                fix=f"--max-scan {-(-estimate * 1.5 // 1e9):.0f}GB, or let oomscope read Kubernetes to know the node",
             )
 
     def _rows(self, group: str, text: str, window: Window) -> list[dict[str, str]]:

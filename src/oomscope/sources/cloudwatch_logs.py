@@ -75,7 +75,7 @@ class CloudWatchLogsSource:
                     Gap("app_log", "no_data", "no Container Insights log group found", window=window, fix=fix)
                 ]
             )
-        insights = Insights(client, self.max_scan_bytes, ctx.cancelled)
+        insights = Insights(client, self.max_scan_bytes, ctx.cancelled, ctx.progress)
         nodes = {pod.node for pod in self.pods if pod.node}
         parts = []
         for layout in layouts:

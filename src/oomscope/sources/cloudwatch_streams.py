@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -72,7 +73,7 @@ def find_layouts(
                     host or _existing(client, f"{base}/host", f"{classic}/host"),
                     performance or _existing(client, f"{classic}/performance"),
                     group.get("logGroupClass") or "STANDARD",
-                    _daily(group),
+                    _daily(group, time.time()),
                 )
             )
     return layouts
@@ -92,8 +93,11 @@ def _existing(client: Any, *names: str) -> str | None:
     return next((name for name in dict.fromkeys(names) if _describe(client, name) is not None), None)
 
 
-def _daily(group: dict[str, Any]) -> float | None:
-    stored, days = group.get("storedBytes"), group.get("retentionInDays")
+def _daily(group: dict[str, Any], now: float) -> float | None:
+    """Bytes a day on the average of the days that are kept; without retention that is since the group was made."""
+    stored, kept, made = (group.get(name) for name in ("storedBytes", "retentionInDays", "creationTime"))
+    age = max(1.0, (now - made / 1000) / 86_400) if made else None
+    days = min((float(d) for d in (kept, age) if d), default=None)
     return stored / days if stored and days else None
 
 

@@ -136,7 +136,7 @@ class KubernetesSource:
             asked = [(namespace, target.pod, None)]
         events: list[Any] = []
         for where, name, uid in asked:
-            events += tries.run("events", partial(self._of_pod, where, name, uid), source="events") or []
+            events += tries.run(f"of {name}", partial(self._of_pod, where, name, uid), source="events") or []
         return events
 
     def _of_pod(self, namespace: str, name: str, uid: str | None) -> list[Any]:
