@@ -88,7 +88,7 @@ def _rows(name: str, future: Future[list[Row]], ctx: Context) -> list[Row]:
 
 
 def _guarded(name: str, check: Check, cluster: Cluster, now: datetime, ctx: Context) -> list[Row]:
-    ctx.progress(f"asking {name}")
+    ctx.progress(f"{name}: asking")
     try:
         return check(cluster, now, ctx)
     except SourceError as error:

@@ -29,6 +29,7 @@ class KubeState:
     )  # prefix -> "403" | "500" | "slow" | "reset" | "junk" ...
     requests: list[str] = field(default_factory=list)
     page: int = 500
+    slow_s: float = 3.0
 
 
 def _status(code: int, reason: str, message: str) -> dict[str, Any]:
@@ -81,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _misbehave(self, fault: str) -> bool:
         if fault == "slow":
-            time.sleep(3)
+            time.sleep(self.state.slow_s)
             return False
         if fault == "reset":
             self.close_connection = True
@@ -174,6 +175,7 @@ def kube_server(state: KubeState) -> Iterator[str]:
     """Serve ``state`` on a free loopback port; yields the URL."""
     handler = type("Handler", (_Handler,), {"state": state})
     server = _Server(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

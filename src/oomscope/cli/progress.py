@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str], None]
 SILENT_S = 1.0
-SOURCES = ("kubernetes", "cloudwatch", "alb", "prometheus")
+SOURCES = ("kubernetes", "aws", "cloudwatch", "alb", "prometheus")
 
 
 class Board:
