@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from oomscope.cli.live import Wanted, make_plan
+from oomscope.cli.targets import make_target
 from oomscope.errors import UsageError
 from oomscope.facts import Target
 
@@ -75,3 +76,13 @@ def test_a_resolved_alert_in_a_firing_group_is_left_out_and_said(tmp_path: Path)
     made, notes = plan(tmp_path, resolved, alert(pod="web-1"), cluster="eu")
     assert made.target.pod == "web-1"
     assert any("resolved" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    "name", ["x'; DROP TABLE y;--", 'a" or 1=1', "$(reboot)", "UPPER", "a b", "-x", "", "x" * 300]
+)
+@pytest.mark.parametrize("flag", ["pod", "namespace", "container"])
+def test_what_cannot_be_a_name_is_refused_before_anything_is_asked(name: str, flag: str) -> None:
+    given = {"namespace": None, "pod": None, "container": None, flag: name}
+    with pytest.raises(UsageError, match=f"not the name of a {flag}"):
+        make_target(None, at=None, **given)

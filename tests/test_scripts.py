@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -421,6 +422,7 @@ def test_the_three_scripts_in_sequence(config: Path, tmp_path: Path, athena: Ath
     assert "2 incomplete requests" in found.stderr
     asked = script("query_alb_access_logs", tmp_path, *QUERY)
     assert asked.returncode == 0, asked.stderr
+    assert re.search(r"^read [\d.]+ \w+, for \$0\.\d+$", asked.stderr, re.MULTILINE)
     document = json.loads((tmp_path / "alb_analysis.json").read_text())
     assert [r["access"]["elb_status"] for r in document["requests"]] == [502, 502]
     assert athena.started[0]["ResultConfiguration"] == {"OutputLocation": "s3://bucket/athena-results/"}

@@ -151,6 +151,10 @@ def _summary(document: dict[str, Any], output: str) -> None:
 
     for gap in document["gaps"]:
         say(f"note: {gap['reason']}: {gap['detail']}" + (f" (fix: {gap['fix']})" if gap["fix"] else ""))
+    read = sum(query["bytes_read"] or 0 for query in document["queries"])
+    paid = sum(query["cost_usd"] or 0.0 for query in document["queries"])
+    if read:
+        say(f"read {format_bytes(read)}" + (f", for ${paid:.5f}" if paid else ""))
     matched = sum(request["access"] is not None for request in document["requests"])
     say(
         f"{matched} of {len(document['requests'])} incomplete requests found among {document['rows']:,} ALB rows"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from oomscope.config import Cluster, Config
 
 MAX_OTHERS = 5
+_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")  # of a Kubernetes object
 
 
 def parse_zone(name: str | None) -> tzinfo | None:
@@ -74,6 +75,15 @@ def make_target(
                 f"cannot read the target {argument!r}",
                 likely="a file or folder was meant" if "/" in argument else "",
                 fix="POD, deployment/NAME, or --from PATH for saved evidence",
+                slug="target",
+            )
+    for what, value in (
+        ("namespace", namespace), ("workload", workload), ("pod", pod), ("container", container),
+    ):  # fmt: skip
+        if value is not None and not _NAME.fullmatch(value):
+            raise UsageError(
+                f"not the name of a {what}: {value!r}",
+                fix="small letters, digits, - and . only",
                 slug="target",
             )
     return Target(namespace=namespace, workload=workload, pod=pod, container=container, at=at)

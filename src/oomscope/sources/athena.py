@@ -98,12 +98,12 @@ class AthenaSource:
             second = self._start(client, check)
         except SourceError as error:
             second = error
+        answer = None
         try:
             answer = self._finish(client, first, main, ctx)
-        except BaseException:
-            if isinstance(second, str):
+        finally:
+            if answer is None and isinstance(second, str):
                 _stop(client, second)
-            raise
         if isinstance(second, SourceError):
             return answer, second
         try:
