@@ -283,6 +283,15 @@ def test_a_fresh_incident_says_that_lines_may_be_missing_and_until_when() -> Non
     assert fresh(classic(), timedelta(minutes=3)) == ([], None)
 
 
+def test_kernel_lines_of_a_fresh_incident_may_come_as_well() -> None:
+    assert TARGET.at is not None
+    state = classic()
+    state.groups["/aws/containerinsights/prod/host"].events.clear()
+    for seconds, reason in ((70, "not_yet"), (300, "no_data")):
+        fragment = collect(state, now=TARGET.at + timedelta(seconds=seconds))
+        assert [gap.reason for gap in fragment.gaps if gap.source == "kernel_log"] == [reason]
+
+
 def test_an_agent_that_is_slow_is_given_more_time() -> None:
     """Twice the worst delay seen in the very lines that were read."""
     assert TARGET.at is not None

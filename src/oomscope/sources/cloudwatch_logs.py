@@ -84,7 +84,8 @@ class CloudWatchLogsSource:
             if not self.pods:  # Kubernetes could not tell where the pod ran, but its streams do
                 nodes |= nodes_of(streams)
         if not self.lines_only:
-            parts += [self._host(layouts[0], sorted(nodes), window, reader, tries)]
+            late = max((part.due for part in parts if part.due), default=None)
+            parts += [self._host(layouts[0], sorted(nodes), window, reader, tries, late)]
             parts += [self._performance(layouts[0], window, target, reader, tries)]
         return _joined([*parts, Fragment(gaps=tries.gaps)])
 
@@ -171,7 +172,13 @@ class CloudWatchLogsSource:
         return [Gap("app_log", "not_yet", detail, None, window, ask_again(due, self.now))], due
 
     def _host(
-        self, layout: Layout, nodes: list[str], window: Window, reader: Reader, tries: Attempts
+        self,
+        layout: Layout,
+        nodes: list[str],
+        window: Window,
+        reader: Reader,
+        tries: Attempts,
+        late: datetime | None,
     ) -> Fragment:
         if not layout.host or not nodes:
             why = "no host log group" if not layout.host else "the node is not known"
@@ -182,6 +189,17 @@ class CloudWatchLogsSource:
         if found is None:
             return Fragment()
         query = Query(self.name, f"{layout.host} {nodes[0]}", window, rows=len(found))
+        if not found and late and self.now:
+            fix = ask_again(late, self.now)
+            gap = Gap(
+                "kernel_log",
+                "not_yet",
+                "the incident is fresh: no kernel line so far",
+                layout.host,
+                window,
+                fix,
+            )
+            return Fragment(queries=[query], gaps=[gap])
         if not found:
             why = "no kernel lines: the agent may not ship them"
             return Fragment(queries=[query], gaps=[Gap("kernel_log", "no_data", why, layout.host, window)])
