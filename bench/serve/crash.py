@@ -159,12 +159,16 @@ def _rows(database: str, sql: str) -> list[tuple[object, ...]]:
 
 
 def _finish(service: Service, seconds: float) -> None:
-    end = time.monotonic() + seconds
+    """Wait until all is done, or nothing has moved for so long: on a busy machine slow is not lost."""
+    end, before = time.monotonic() + seconds, ""
     while time.monotonic() < end:
         text = service.get("/metrics").text
         busy = ('state="open"', 'state="looking"', "oomscope_messages_behind{", 'kind="notify')
         if not any(word in text for word in busy) and 'oomscope_kills{state="final"}' in text:
             return
+        state = "".join(line for line in text.splitlines() if line.startswith("oomscope_kills{"))
+        if state != before:
+            end, before = time.monotonic() + seconds, state
         time.sleep(0.5)
 
 
