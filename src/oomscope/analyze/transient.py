@@ -247,19 +247,17 @@ def _tail_surprise(runs: Runs, values: Floats) -> tuple[Floats, Floats]:
 def _outsized(runs: Runs, values: Floats, largest: Floats) -> Floats:
     """An endpoint whose largest size is several times what nearly all others stay below, and not usual for it.
 
-    For endpoints with too short a history, or one full of survived bad runs, to stand out against themselves.
+    For endpoints with too short a history, or one full of survived bad runs, to stand out against themselves. Every
+    factor e beyond that is a nat more.
     """
     done = ~np.isnan(values) & ~runs.open
     out = np.zeros(runs.n)
     for e in np.flatnonzero(~np.isnan(largest)):
         own, others = values[done & (runs.who == e)], values[done & (runs.who != e)]
         unusual = own.size < FEW_OWN or largest[e] > OUTSIZED_OWN * float(np.quantile(own, 0.25))
-        if (
-            unusual
-            and others.size >= MANY_OTHERS
-            and largest[e] > OUTSIZED * float(np.quantile(others, 0.99))
-        ):
-            out[e] = OUTSIZED_NATS
+        if unusual and others.size >= MANY_OTHERS:
+            times = largest[e] / max(OUTSIZED * float(np.quantile(others, 0.99)), 1.0)
+            out[e] = OUTSIZED_NATS + float(np.log(times)) if times > 1 else 0.0
     return out
 
 
