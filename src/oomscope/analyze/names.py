@@ -6,6 +6,10 @@ import polars as pl
 
 from oomscope.alb import endpoint_of_paths, path_template, templates
 
+FIXED_SHARE = 0.9  # of an endpoint's requests that have the same word there, else it is no word of the route
+MIN_WORDS = 3  # fewer may be routes of their own
+MAX_FORMS = 1000
+
 
 class EndpointNames:
     """Learns from the log which endpoint serves which method and path, and names rows that only have a path.
@@ -50,6 +54,22 @@ def _usual_paths(requests: pl.DataFrame) -> dict[str, tuple[str | None, str | No
         .group_by("endpoint", "method", "template")
         .len()
         .sort(["endpoint", "len", "method", "template"], descending=[False, True, False, False])
-        .unique("endpoint", keep="first", maintain_order=True)
     )
-    return {endpoint: (method, path) for endpoint, method, path, _ in counted.iter_rows()}
+    found: dict[str, list[tuple[str, str, int]]] = {}
+    for endpoint, method, template, count in counted.iter_rows():
+        found.setdefault(endpoint, []).append((method, template, count))
+    return {endpoint: _common_form(forms[:MAX_FORMS]) for endpoint, forms in found.items()}
+
+
+def _common_form(forms: list[tuple[str, str, int]]) -> tuple[str, str]:
+    """The most used method and path; parts that differ between paths of that length are words that vary (slugs)."""
+    method, template, _ = forms[0]
+    parts = template.split("/")
+    alike = [(t.split("/"), n) for m, t, n in forms if m == method and t.count("/") == template.count("/")]
+    total = sum(n for _, n in alike)
+    for i, part in enumerate(parts):
+        same = sum(n for other, n in alike if other[i] == part)
+        words = len({other[i] for other, _ in alike})
+        if words >= MIN_WORDS and same < FIXED_SHARE * total and not part.startswith(":"):
+            parts[i] = ":slug"
+    return method, "/".join(parts)
