@@ -122,7 +122,7 @@ def test_readable_with_scripts_off(window: chromium.Browser, pages: dict[str, Pa
 def test_prints_on_two_pages(window: chromium.Browser, pages: dict[str, Path]) -> None:
     import base64
 
-    for name in ("strong", "abstention", "crowd", "child_kill"):
+    for name in ("strong", "abstention", "crowd", "child_kill", *REAL):
         window.open(pages[name], width=1280, dark=False)
         pdf = base64.b64decode(window.call("Page.printToPDF", preferCSSPageSize=True)["data"])
-        assert 1 <= pdf.count(b"/Type /Page\n") <= 2
+        assert 1 <= pdf.count(b"/Type /Page\n") <= 2, name

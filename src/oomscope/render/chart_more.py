@@ -115,7 +115,7 @@ def leak_chart(report: Report, layout: Layout) -> Spec | None:
         for x, y in points
     ]
     who = titles.endpoint_label(report, fields.text(floor, "suspect"))
-    axis = {"grid": False, "tickCount": 5, "domainColor": GRID, "ticks": False, "labelPadding": 6,
+    axis = {"grid": False, "tickCount": 5, "tickMinStep": 1, "domainColor": GRID, "ticks": False, "labelPadding": 6,
             "title": clip(f"completed runs of {who}", 48 if layout.narrow else 110, middle=True)}  # fmt: skip
     x = quantity("x", [least, most if most > least else least + 1], axis)
     look = {"color": LINE, "size": 24, "opacity": 0.8}
