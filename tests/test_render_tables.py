@@ -77,3 +77,18 @@ def test_doctor_shows_the_fix_under_its_source() -> None:
     place = next(n for n, line in enumerate(lines) if "denied" in line)
     assert "fix: doctor --policy" in lines[place + 1]
     assert "2 of 3 need attention" in lines[-1]
+
+
+def test_a_narrow_list_keeps_its_ids_and_verdicts() -> None:
+    rows = [{**KILLS[0], "id": f"incident-{n}", "namespace": f"production-{n}"} for n in range(2)]
+    lines = render_list(rows, width=80).splitlines()
+    assert all(
+        line.startswith("incident-") and line.endswith("strong: Exports#orders") for line in lines[1:3]
+    )
+    assert max(map(cell_len, lines)) <= 80
+
+
+def test_namespaces_give_way_where_the_workload_says_it_all() -> None:
+    rows = [{**KILLS[0], "id": f"incident-of-the-day-{n}", "workload": f"web-{n}"} for n in range(2)]
+    assert "  web-0  " in render_list(rows, width=80)
+    assert "shop/web-0" in render_list(rows, width=140)

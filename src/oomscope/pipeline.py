@@ -207,7 +207,7 @@ def summary_row(name: str, report: Report) -> dict[str, Any]:
         "verdict": document["kill"]["verdict"],
         "peak_bytes": _peak(report),
         "limit_bytes": document["kill"]["limit_bytes"],
-        "open": len(report.in_flight),
+        "open": report.impact.get("requests_in_flight", len(report.in_flight)),
         "strength": document["cause"]["strength"],
         "suspect": (leading or {}).get("suspect", {}).get("endpoint"),
         "pattern": (leading or {}).get("pattern"),

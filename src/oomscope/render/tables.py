@@ -29,12 +29,33 @@ def render_list(rows: Sequence[Row], style: Style) -> str:
         return to_string([Text("no kills found")], style)
     heads: Cells = ("ID", f"WHEN ({_zone(rows, style)})", "WORKLOAD", "CTR", "PEAK/LIMIT", "OPEN", "VERDICT")
     cells: list[Cells] = [_list_cells(row, style) for row in rows]
-    if len({row[3] for row in cells}) == 1:  # the same container everywhere says nothing and takes room
+    if _too_wide((heads, *cells), style.width) and _one_namespace_each(rows):
+        cells = [(*row[:2], row[2].partition("/")[2] or row[2], *row[3:]) for row in cells]
+    same = len({row[3] for row in cells}) == 1  # the same container everywhere says nothing and takes room
+    if same or _too_wide((heads, *cells), style.width):
         heads, cells = _without(heads, 3), [_without(row, 3) for row in cells]
-    lines = table(
-        heads, cells, style.width, flex=(0, 2, len(heads) - 1), right=(len(heads) - 3, len(heads) - 2)
-    )
+    last = len(heads) - 1
+    cells = [(*row[:-1], clip(row[-1], _room_for_verdicts(heads, cells, style.width))) for row in cells]
+    lines = table(heads, cells, style.width, flex=(2,), right=(last - 2, last - 1))
     return to_string([*lines, Text(), Text(_counted(rows), style=DIM)], style)
+
+
+def _room_for_verdicts(heads: Cells, cells: Sequence[Cells], width: int) -> int:
+    """What is left for the last column once the workloads have shrunk; ids stay whole, they are typed again."""
+    widths = [max(map(cell_len, column)) for column in zip(*(heads, *cells), strict=True)]
+    workload = min(widths[2], 8)
+    return max(16, width - 2 * (len(widths) - 1) - sum(widths[:2]) - workload - sum(widths[3:-1]))
+
+
+def _too_wide(table_rows: Sequence[Cells], width: int) -> bool:
+    columns = list(zip(*table_rows, strict=True))
+    return sum(max(map(cell_len, column)) for column in columns) + 2 * (len(columns) - 1) > width
+
+
+def _one_namespace_each(rows: Sequence[Row]) -> bool:
+    """No two workloads of one name stand in different namespaces, so the name alone is enough."""
+    known = {(fields.text(row, "workload"), fields.text(row, "namespace")) for row in rows}
+    return len({workload for workload, _ in known}) == len(known)
 
 
 def _without(cells: Cells, column: int) -> Cells:
@@ -76,7 +97,8 @@ def _outcome(row: Row) -> str:
     if verdict in ("not_oom", "undetermined"):
         return VERDICTS[verdict]
     pattern = fields.text(row, "pattern")
-    who = fields.text(row, "suspect").rpartition("::")[2] or SHORT.get(pattern, pattern)
+    suspect = fields.text(row, "suspect").rpartition("::")[2].replace("Controller#", "#")
+    who = suspect or SHORT.get(pattern, pattern)
     return f"{fields.text(row, 'strength')}: {who}" if who else "no clear cause"
 
 
