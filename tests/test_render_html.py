@@ -148,6 +148,13 @@ def test_same_report_same_bytes(fmt: Format) -> None:
     assert render(samples.child_kill(), fmt) == render(samples.child_kill(), fmt)
 
 
+def test_backticks_become_code_and_stay_escaped() -> None:
+    one = samples.HYPOTHESES[0]
+    trait = one.distinguishing[0].model_copy(update={"text": "9 of 9 had `id=<b>7`; none of 5 others"})
+    html = render(samples.strong(hypotheses=(one.model_copy(update={"distinguishing": (trait,)}),)), "html")
+    assert "9 of 9 had <code>id=&lt;b&gt;7</code>; none of 5 others" in html
+
+
 def test_cut_tables_say_so() -> None:
     html = render(samples.crowd(), "html")
     assert "100 of 5,001 shown" in html

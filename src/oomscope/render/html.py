@@ -19,9 +19,11 @@ from oomscope.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from markupsafe import Markup
 
 IN_FLIGHT, ENDPOINTS, KILLS, TIMELINE, FINDINGS = 100, 60, 40, 80, 120  # rows on the page
 EMBED_BYTES = 600_000
+_TICKS = re.compile(r"`([^`]{1,200})`")
 _EMBEDDED = re.compile(r'<script type="application/json" id="oomscope-report">([^<]*)</script>')
 
 
@@ -56,6 +58,7 @@ def _template() -> Template:
     )
     environment.filters |= {
         "clean": clean,
+        "ticked": _ticked,
         "seconds": format_seconds,
         "size": format_bytes,
         "thousands": lambda number: f"{number:,}",
@@ -64,6 +67,13 @@ def _template() -> Template:
         "words": lambda parts: " ".join(part for part in parts if part),
     }
     return environment.get_template("report.html.j2")
+
+
+def _ticked(text: object, most: int = 900) -> Markup:
+    """Cleaned and escaped text; what stands between backticks is shown as code, as in the other forms."""
+    from markupsafe import Markup, escape
+
+    return Markup(_TICKS.sub(r"<code>\1</code>", str(escape(clean(text, most)))))  # noqa: S704 (escaped above)
 
 
 def _hash(text: str) -> str:
