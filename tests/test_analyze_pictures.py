@@ -125,3 +125,14 @@ def test_the_picture_reaches_back_to_the_rise(leaks: Report) -> None:
         or leaks.chart["from"] <= rise
         or leaks.chart["from"] <= leaks.memory["series"][0]["points"][1][0]
     )
+
+
+def test_an_abstention_accuses_nobody_in_its_pictures() -> None:
+    """Without the load balancer's log and samples of memory too many are equally likely."""
+    names = ("pods.json", "prometheus_15s.json", "cloudwatch.json.gz")
+    report = analyze(pipeline.gather_files([DATA / "huge_payload" / name for name in names]))
+    assert report.cause.hypothesis is None
+    assert report.hypotheses[0].suspect.endpoint
+    assert report.chart["bars"]
+    assert not any(bar["suspect"] for bar in report.chart["bars"])
+    assert all(row.get("suspect_open") is None for row in report.other_kills)

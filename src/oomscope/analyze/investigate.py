@@ -157,12 +157,15 @@ def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions)
     against = {c.who: refutations(case, c, ledger) for c, _ in ranked[:8] if c.who is not None}
     hypotheses = make_hypotheses(case, ranked, against, ledger, pooled)
     mass_balance(case, lead, ledger)
-    suspect = case.runs.names[lead.who] if lead.who is not None else None
+    cause = _cause(case, ranked, pooled)
+    accused = lead if cause.hypothesis is not None else None  # no picture accuses where the report does not
+    who = accused.who if accused is not None else None
+    suspect = case.runs.names[who] if who is not None else None
     impact = make_impact(case, kills)
     if pooled is not None:
         impact["recurrence"] = recurrence_doc(pooled)
     return Report(
-        target=target_doc(case.kill), kill=kill_doc(case.kill), cause=_cause(case, ranked, pooled),
+        target=target_doc(case.kill), kill=kill_doc(case.kill), cause=cause,
         hypotheses=hypotheses,
         in_flight=request_docs(case, limit=options.max_in_flight_shown),
         rack_level=rack_docs(case, limit=MAX_RACK), jobs_in_flight=job_docs(case), impact=impact,
@@ -171,7 +174,7 @@ def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions)
         queries=query_docs(case.bundle.queries),
         coverage=coverage(case), timeline=timeline(case, kills),
         other_kills=other_kills(case, kills, suspect, cases[1:]),
-        memory=memory_doc(case, lead), chart=chart_doc(case, lead.who), findings=ledger.findings, tool=TOOL,
+        memory=memory_doc(case, accused), chart=chart_doc(case, who), findings=ledger.findings, tool=TOOL,
     )  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def memory_chart(
         *_marks(report, frame, layout, scale),
         *kill_line(frame),
         *room_right(layout, scale.top),
-        *_labels(report, points, others, layout, scale, (limit, request), Style(tz=tz)),
+        *_labels(report, _clipped(points, frame), others, layout, scale, (limit, request), Style(tz=tz)),
     ]
     return stacked(layers, layout.width, layout.tall, title_lines(titles.memory_title(report), layout))
 
@@ -318,6 +318,11 @@ def _labels_inside(
         named = {"x": points[0][0], "y": scale.y(request), "text": f"request {format_bytes(request)}"}
         layers.append(texts([named], color=MUTED, dx=4, dy=-8))
     return layers
+
+
+def _clipped(points: list[tuple[float, float]], frame: Frame) -> list[tuple[float, float]]:
+    """The samples with the one that lies left of the picture moved to its edge, for labels to stand inside."""
+    return [(max(x, frame.start), y) for x, y in points]
 
 
 def _reach(points: list[tuple[float, float]], text: str, layout: Layout) -> float:
