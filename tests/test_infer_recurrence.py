@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from oomscope.analyze.case import Case, measure
+from oomscope.analyze.investigate import report_of
+from oomscope.analyze.model import AnalyzeOptions
 from oomscope.analyze.recurrence import A_KILL, pool, recurrence_doc
 from oomscope.analyze.weights import load_weights
 from tests.infer_help import bundle, joined, kill_case, memory, ordinary, request
@@ -55,3 +57,10 @@ def test_a_kill_of_which_nothing_was_logged_does_not_stop_the_others() -> None:
     old = request(-120, None, "Slow#report")
     assert pool([case_of(old), silent], load_weights()).kills == 2
     assert pool([silent, case_of(old)], load_weights()).kills == 2
+
+
+def test_a_suspect_not_in_flight_at_this_kill_is_not_said_to_be_at_none() -> None:
+    cases = [case_of(), case_of(request(-120, None, "Slow#report"))]
+    report = report_of(cases, [case.kill for case in cases], AnalyzeOptions())
+    said = [point.text for h in report.hypotheses for point in (*h.for_, *h.against)]
+    assert not any("in flight at 0 of" in text for text in said)

@@ -106,12 +106,24 @@ def _at_kills(case: Case, candidate: Candidate, pooled: Pooled | None, ledger: L
     if pooled is None or candidate.who is None:
         return ()
     name = case.runs.names[candidate.who]
-    hits, chance = pooled.hits.get(name, (0, 0.0))
+    weight = round(candidate.terms.get("recurrence", 0.0), 2)
+    if name not in pooled.hits:
+        return _not_open_here(pooled, weight, ledger)
+    hits, chance = pooled.hits[name]
     text = f"in flight at {hits} of {pooled.kills} kills; {chance:g} expected by chance"
     finding = ledger.add(
         text, name="open_at_kills", value=float(hits), unit="kills", baseline=f"{chance:g} by chance"
     )
-    return (Point(finding=finding.id, text=text, weight=round(candidate.terms.get("recurrence", 0.0), 2)),)
+    return (Point(finding=finding.id, text=text, weight=weight),)
+
+
+def _not_open_here(pooled: Pooled, weight: float, ledger: Ledger) -> tuple[Point, ...]:
+    """A suspect that was not in flight at this kill: only what the other kills add or take away is told."""
+    if not weight:
+        return ()
+    text = f"the other {pooled.kills - 1} kills speak {'for' if weight > 0 else 'against'} it too"
+    finding = ledger.add(text, name="other_kills", value=float(pooled.kills - 1), unit="kills")
+    return (Point(finding=finding.id, text=text, weight=weight),)
 
 
 def _sum(candidate: Candidate) -> dict[str, float]:
