@@ -416,7 +416,7 @@ def drain(runtime: Any, seconds: float = 30.0, *, only: tuple[str, ...] | None =
     jobs = {kind: job for lane in lanes(runtime, Caller(1.0)) for kind, job in lane.jobs.items()}
     kinds = only or tuple(kind for kind in jobs if kind not in ("tidy", "watch"))
     done, idle, end = 0, 0, time.monotonic() + seconds
-    while idle < 10 and time.monotonic() < end:
+    while idle < 20 and time.monotonic() < end:
         task = queue.lease(runtime.store, kinds, "test", 30)
         if task is None:
             idle += 1

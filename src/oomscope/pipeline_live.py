@@ -344,7 +344,7 @@ def _scanned(logs: Sequence[object]) -> Fragment:
     )
 
 
-def _nothing(bundle: Bundle) -> UnreadableError:
+def _nothing(bundle: Bundle) -> NothingRead:
     """Why there is no evidence at all: what was asked and what came of it, not what is not configured."""
     asked = [gap for gap in bundle.gaps if gap.reason != "off"] or bundle.gaps
     fixes = list(dict.fromkeys(gap.fix for gap in asked if gap.fix))[:2]
@@ -354,13 +354,15 @@ def _nothing(bundle: Bundle) -> UnreadableError:
         likely = "the pod is gone, or its name, namespace or cluster is another one"
     else:
         likely = ""
-    return UnreadableError(
+    error = NothingRead(
         "no source could give any evidence",
         tried="; ".join(dict.fromkeys(f"{gap.source}: {gap.detail}" for gap in asked)),
         likely=likely,
         fix="; ".join([*fixes, "oomscope doctor shows what can be read"]),
         slug="no-evidence",
     )
+    error.gaps = bundle.gaps
+    return error
 
 
 def _check_required(parts: Sequence[Fragment], plan: Plan) -> None:
