@@ -71,7 +71,7 @@ def break_cloudwatch(servers: Servers, how: str) -> None:
     if how == "denied":
         servers.cloudwatch.denied |= {"FilterLogEvents", "DescribeLogGroups", "DescribeLogStreams"}
     elif how == "slow":
-        servers.cloudwatch.latency_s = 8.0
+        servers.cloudwatch.latency_s = 14.0
     else:
         servers.cloudwatch.groups.clear()
 
@@ -83,7 +83,7 @@ def break_prometheus(servers: Servers, how: str) -> None:
 
 def break_s3(servers: Servers, how: str) -> None:
     servers.s3.denied = how == "denied"
-    servers.s3.delay_s = 8.0 if how == "slow" else 0.0
+    servers.s3.delay_s = 14.0 if how == "slow" else 0.0
     if how == "empty":
         servers.empty_bucket()
 
@@ -116,7 +116,7 @@ def test_one_server_failing_is_a_gap_and_still_a_report(
             servers.down(server)
         else:
             BREAK[server](servers, how)
-        args = ["--alert", str(DEMO / "alert.json"), "--config", str(servers.config), "--deadline", "5s"]
+        args = ["--alert", str(DEMO / "alert.json"), "--config", str(servers.config), "--deadline", "9s"]
         document = report(capsys, *args)
     kind = "alb" if server in ("s3", "athena") else server
     told = [(gap["reason"], gap["detail"]) for gap in document["gaps"] if gap["source"] == kind]
@@ -139,7 +139,7 @@ def test_a_server_that_hangs_does_not_keep_the_process(
     with live(DEMO, tmp_path, monkeypatch) as servers:
         servers.s3.delay_s = 600.0
         command = [sys.executable, "-c", "from oomscope.cli import main; main()", "investigate"]
-        command += ["--alert", str(DEMO / "alert.json"), "--config", str(servers.config), "--deadline", "5s"]
+        command += ["--alert", str(DEMO / "alert.json"), "--config", str(servers.config), "--deadline", "9s"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "load balancer log" in done.stdout
