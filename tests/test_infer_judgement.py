@@ -205,3 +205,13 @@ def test_the_four_patterns_are_always_told() -> None:
     ]
     assert all(row["evidence"] for row in rows)
     assert rows[2]["status"] == "untested"
+
+
+def test_every_term_of_the_score_is_explained() -> None:
+    from oomscope.analyze.weights import load_weights
+    from oomscope.analyze.words import SPEAKERS
+    from oomscope.render.words import SCORE_PARTS
+
+    terms = set(load_weights().weights)
+    assert terms <= set(SPEAKERS)
+    assert terms <= set(SCORE_PARTS)

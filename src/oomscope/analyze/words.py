@@ -11,6 +11,7 @@ from oomscope.analyze.growth import Fit
 from oomscope.analyze.ledger import Ledger, shorten, tidy
 from oomscope.analyze.memory import LATE_S
 from oomscope.analyze.scores import grown_while_open
+from oomscope.analyze.transient import LATE_END_S
 from oomscope.report import EvidenceRef, Finding, Point
 from oomscope.units import format_bytes, format_seconds, iso
 
@@ -44,7 +45,7 @@ def points(case: Case, candidate: Candidate, ledger: Ledger) -> tuple[tuple[Poin
 
 
 def _no_one(case: Case, candidate: Candidate, name: str, ledger: Ledger) -> Finding | None:
-    if name in ("rise", "tight"):
+    if name in ("rise", "tight", "one_explains"):
         return SPEAKERS[name](case, candidate, -1, ledger)
     if name != "growth" or case.growth is None:
         return None
@@ -273,6 +274,29 @@ def _busy(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding
     )
 
 
+def _slow(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
+    runs = case.runs
+    late = (runs.who == who) & runs.dead & ~runs.open & (runs.end > -LATE_END_S)
+    if not late.any():
+        return None
+    longest, usual = float(runs.duration[late].max()), float(np.exp(case.base.mu[who]))
+    return ledger.add(
+        f"a run that ended just before took {format_seconds(longest)}; it usually takes {format_seconds(usual)}",
+        name="slow_before", value=longest, unit="s", baseline=f"median {format_seconds(usual)}",
+    )  # fmt: skip
+
+
+def _one_explains(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
+    if case.growth is None:
+        return None
+    fit = case.growth.done
+    best = float(fit.ll.max(initial=0.0))
+    return ledger.add(
+        "one endpoint alone explains the growth about as well as all traffic together",
+        name="one_explains", value=best, unit="nats", baseline=f"all traffic together: {fit.total_ll:.1f} nats",
+    )  # fmt: skip
+
+
 SPEAKERS: dict[str, Speaker] = {
     "count": _count,
     "age": _age,
@@ -293,6 +317,8 @@ SPEAKERS: dict[str, Speaker] = {
     "received": _received,
     "allocs": _allocs,
     "few": _few,
+    "slow": _slow,
+    "one_explains": _one_explains,
 }
 
 

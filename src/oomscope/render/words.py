@@ -95,6 +95,9 @@ SCORE_PARTS = {
     "no_body": "no large body",
     "not_long": "none open unusually long",
     "few": "too many open for a single runaway",
+    "slow": "slow runs that ended just before",
+    "one_explains": "one endpoint explains the growth alone",
+    "sudden": "how sudden the last minutes were",
 }
 ENDPOINT_COLUMNS = {
     "endpoint": "method and path, or controller and action",
