@@ -27,6 +27,7 @@ from oomscope.logs import (
     parts,
     plan,
     server_rules,
+    tracker,
     whole,
 )
 from oomscope.logs.interface import LogScan
@@ -310,6 +311,19 @@ def test_open_requests_are_those_of_the_whole_scan(
     found = logs.scan_open([Bytes(data)]).requests
     assert found.to_dicts() == wanted.to_dicts()
     assert found.height > 10
+
+
+@pytest.mark.parametrize("envelope", ENVELOPES)
+def test_requests_that_are_only_counted_do_not_hurry_the_others(
+    envelope: str, always: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines wait for their blocks and are put in order: many requests are counted before a line that came earlier."""
+    data = ENVELOPES[envelope](rails(1, 6000))
+    wanted = whole._unended(by_line(data, monkeypatch).requests)
+    always(1 << 15)
+    monkeypatch.setattr(tracker, "_MAX_WAITING", 100)
+    found = logs.scan_open([Bytes(data)]).requests
+    assert found.to_dicts() == wanted.to_dicts()
 
 
 @pytest.mark.parametrize("envelope", sorted(ENVELOPES.keys() - {"cri in pieces"}))

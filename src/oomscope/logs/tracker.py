@@ -45,6 +45,7 @@ class Tracker:
         self.closed = 0
         self.whole = 0  # requests told in one line
         self.starts = 0
+        self._counted = 0  # of these by ``count_in``
         self.ambiguous = 0
         self.partial = False  # requests were counted in of which nothing else is known
         self._forgotten = 0
@@ -65,11 +66,11 @@ class Tracker:
         self.starts += 1
         self.sketch.add(row.request_id, row.path)
         self._enter(key, row)
-        self._waiting.append((self.starts, key, row))
+        self._waiting.append((self.starts - self._counted, key, row))
         self._drop_waiting()
 
     def _drop_waiting(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self.starts - _MAX_WAITING:
+        while self._waiting and self._waiting[0][0] <= self.starts - self._counted - _MAX_WAITING:
             _, key, row = self._waiting.popleft()
             if row.state == "rack_level":
                 self._give_up(key, row)
@@ -82,12 +83,13 @@ class Tracker:
         self._retire()
 
     def count_in(self, whole: int) -> None:
-        """So many requests began, reached a controller and ended, of which nothing else is kept."""
+        """So many requests began, reached a controller and ended. Lines before them may follow, so nothing ages."""
         self.partial = True
+        self.starts += whole
+        self._counted += whole
         self.opened += whole
         self.closed += whole
         self.rows.given_up += whole
-        self.skip(whole, whole)
 
     def forget(self) -> None:
         """Rows of requests that ended before this place are not wanted: of most of them nothing is known."""
