@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
+from oomscope.analyze.activity import Activity
 from oomscope.analyze.case import Case, measure
-from oomscope.analyze.growth import _ramp, _seconds
 from oomscope.analyze.memory import read_memory
 from oomscope.analyze.scores import grown_while_open, odds_of
 from oomscope.analyze.transient import poisson_tail, residual_tail
@@ -73,14 +73,19 @@ def test_running_seconds_match_brute_force(runs: list[tuple[float, float]], edge
     start = np.array([s for s, _ in runs])
     end = np.array([s + d for s, d in runs])
     at_edges = np.array(sorted(edges))
-    got = _seconds(start, end, np.zeros(len(runs), dtype=np.int64), 1, at_edges)[:, 0]
+    got = Activity(start, end, np.zeros(len(runs), dtype=np.int64), 1).seconds(at_edges)[:, 0]
     for i, (low, high) in enumerate(pairwise(at_edges)):
         brute = sum(max(0.0, min(e, high) - max(s, low)) for s, e in zip(start, end, strict=True))
         assert got[i] == pytest.approx(brute, abs=1e-6)
 
 
-def test_ramp_ignores_what_never_ends() -> None:
-    assert _ramp(np.array([math.inf, -2.0]), np.array([0.0]))[0] == pytest.approx(2.0)
+def test_what_never_ends_runs_until_the_last_edge() -> None:
+    start, end = np.array([-3.0, -2.0, -1.0]), np.array([math.inf, -1.0, math.inf])
+    activity = Activity(start, end, np.array([1, 0, 1]), 3)
+    edges = np.array([-4.0, -2.0, 0.0])
+    assert activity.seconds(edges).tolist() == [[0.0, 1.0, 0.0], [1.0, 3.0, 0.0]]
+    assert activity.starts(edges).tolist() == [[0.0, 1.0, 0.0], [1.0, 1.0, 0.0]]
+    assert activity.done(edges).tolist() == [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
 
 
 def test_expected_open_is_rate_times_duration() -> None:

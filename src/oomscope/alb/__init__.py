@@ -6,7 +6,15 @@ from oomscope.alb.line import AlbStats, normalise_trace_id, sniff_alb
 from oomscope.alb.query import AlbQuery, AlbTable, discover
 from oomscope.alb.read import parse_alb, parse_alb_report, scan_alb
 from oomscope.alb.summary import payload_per_endpoint
-from oomscope.alb.templates import Endpoints, endpoint_of_paths, learn_templates, path_template, templates
+from oomscope.alb.templates import (
+    Endpoints,
+    endpoint_of_paths,
+    endpoints_of,
+    learn_templates,
+    path_counts,
+    path_template,
+    templates,
+)
 
 __all__ = [
     "AlbQuery",
@@ -17,10 +25,12 @@ __all__ = [
     "ddl",
     "discover",
     "endpoint_of_paths",
+    "endpoints_of",
     "learn_templates",
     "normalise_trace_id",
     "parse_alb",
     "parse_alb_report",
+    "path_counts",
     "path_template",
     "payload_per_endpoint",
     "scan_alb",

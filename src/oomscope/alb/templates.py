@@ -146,15 +146,20 @@ class Endpoints:
 
 def endpoint_of_paths(requests: pl.DataFrame) -> Endpoints:
     """Learn from a REQUEST_SCHEMA table which endpoint serves which method and path."""
+    return endpoints_of(path_counts(requests))
+
+
+def path_counts(requests: pl.DataFrame) -> pl.DataFrame:
+    """How many requests (``len``) of a REQUEST_SCHEMA table had each method, path template and endpoint."""
     rows = requests.select("method", "path", "endpoint").drop_nulls()
-    counts = (
-        rows.select("method", "endpoint", template=templates(rows["path"]))
-        .group_by("method", "template", "endpoint")
-        .len()
-        .sort("method", "template", "len", "endpoint")
-    )
+    keys = rows.select("method", "endpoint", template=templates(rows["path"]))
+    return keys.group_by("method", "template", "endpoint").len()
+
+
+def endpoints_of(counts: pl.DataFrame) -> Endpoints:
+    """The same from ``path_counts``."""
     shares: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-    for method, template, endpoint, count in counts.iter_rows():
+    for method, template, endpoint, count in counts.sort("method", "template", "len", "endpoint").iter_rows():
         shares[method, template][endpoint] = count
     known = {key: max(of, key=of.__getitem__) for key, of in shares.items() if _one(of)}
     ambiguous = {key: tuple(sorted(of)) for key, of in shares.items() if not _one(of)}

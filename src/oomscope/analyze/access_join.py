@@ -41,7 +41,7 @@ def join(
     ``log_loss``: the log never closed the request, yet the ALB has its answer from before the kill.
     """
     target = dead_target(accesses, kill=kill, pods=pods)
-    match = _Match(*_sides(requests, accesses, pods))
+    match = _Match(*_sides(requests if accesses.height else requests.clear(), accesses, pods))
     match.by_trace()
     clock = _clock(match)
     match.by_path(clock)

@@ -32,34 +32,38 @@ def body_bytes(requests: pl.DataFrame, killed_at: datetime) -> pl.Series:
         .when(pl.col("ended_at").is_null() & (pl.col("state") == "rack_level"))
         .then(_seconds(pl.lit(killed_at) - pl.col("started_at")))
     )
-    timed = requests.with_columns(silence=_silence(requests, killed_at)).select(
-        "stream",
-        "silence",
-        "params_bytes",
-        with_body=pl.col("method").is_in(BODY_METHODS).fill_null(False),
-        settled=pl.col("processing_at").is_not_null(),
-        bin=pl.col("started_at").dt.truncate(SAME_TIME),
-        gap=gap,
+    with_body = pl.col("method").is_in(BODY_METHODS).fill_null(False)
+    logged = pl.when(with_body).then(pl.col("params_bytes").cast(pl.Float64))
+    timed = requests.select(
+        "stream", "started_at", "processing_at", logged=logged, gap=gap, with_body=with_body
     )
-    usual = pl.col("gap").filter(pl.col("settled")).median().over("stream", "bin")
-    excess = (
-        pl.col("gap")
-        - pl.col("silence")
-        - STALL_FACTOR * pl.coalesce(usual, pl.col("gap").filter(pl.col("settled")).median(), 0.0)
-    )
-    parsed = pl.when(pl.col("with_body") & (excess >= MIN_EXCESS_S)).then(excess * PARSE_BYTES_PER_S)
-    logged = pl.when(pl.col("with_body")).then(pl.col("params_bytes").cast(pl.Float64))
-    return timed.select(pl.max_horizontal(parsed, logged).alias("body")).to_series()
+    timed = timed.with_columns(late=(pl.col("with_body") & (pl.col("gap") >= MIN_EXCESS_S)).fill_null(False))
+    # Most logs hold no such gap: what is usual at that time costs more than all the rest together.
+    if not timed["late"].any():
+        return timed["logged"].alias("body")
+    excess = _excess(timed, _silence(requests, killed_at, timed["late"]))
+    parsed = pl.when(pl.col("late") & (excess >= MIN_EXCESS_S)).then(excess * PARSE_BYTES_PER_S)
+    return timed.select(pl.max_horizontal(parsed, "logged").alias("body")).to_series()
 
 
-def _silence(requests: pl.DataFrame, killed_at: datetime) -> pl.Series:
-    """Seconds of each request's gap in which its stream logged no life cycle line for longer than ``QUIET_S``."""
+def _excess(timed: pl.DataFrame, silence: pl.Series) -> pl.Series:
+    """Seconds of each gap beyond the silence of its process and what was usual there in the same seconds."""
+    settled = pl.col("gap").filter(pl.col("processing_at").is_not_null())
+    bins = timed.with_columns(bin=pl.col("started_at").dt.truncate(SAME_TIME), silence=silence)
+    usual = pl.coalesce(settled.median().over("stream", "bin"), settled.median(), 0.0)
+    return bins.select(pl.col("gap") - pl.col("silence") - STALL_FACTOR * usual).to_series()
+
+
+def _silence(requests: pl.DataFrame, killed_at: datetime, asked: pl.Series) -> pl.Series:
+    """Seconds of each request's gap in which its stream logged no life cycle line for longer than ``QUIET_S``.
+
+    Only of streams in which one is ``asked`` for; zero elsewhere."""
     quiet = np.zeros(requests.height)
     start = requests["started_at"].dt.epoch("us").to_numpy().astype(float) / 1e6
     stop = requests["processing_at"].fill_null(killed_at).dt.epoch("us").to_numpy().astype(float) / 1e6
     end = requests["ended_at"].dt.epoch("us").to_numpy().astype(float) / 1e6
     streams = requests["stream"].fill_null("").to_numpy()
-    for stream in np.unique(streams[stop - start >= MIN_EXCESS_S]):
+    for stream in np.unique(streams[asked.to_numpy()]):
         mine = streams == stream
         times = np.concatenate([start[mine], stop[mine], end[mine]])
         times = np.unique(times[~np.isnan(times)])

@@ -109,16 +109,18 @@ def request_docs(case: Case, *, limit: int) -> tuple[RequestDoc, ...]:
     """Requests in flight, likeliest culprit first where that can be told, then oldest."""
     posterior = request_posterior(case)
     rows = list(case.flight.requests.iter_rows(named=True))
+    how = _joined_by(case.join.pairs, rows)
     order = sorted(range(len(rows)), key=lambda i: (-(rows[i]["age_s"] or 0.0), i))
     accesses = _access_rows(case.bundle, [row["access_row"] for row in rows])
-    return tuple(_request(rows[i], accesses, case, posterior.get(_key(rows[i]))) for i in order[:limit])
+    return tuple(_request(rows[i], accesses, how, posterior.get(_key(rows[i]))) for i in order[:limit])
 
 
 def rack_docs(case: Case, *, limit: int) -> tuple[RequestDoc, ...]:
     """Requests that reached the app but no controller."""
     rows = list(case.flight.rack_level.iter_rows(named=True))
     accesses = _access_rows(case.bundle, [row.get("access_row") for row in rows])
-    return tuple(_request(row, accesses, case, None) for row in rows[:limit])
+    how = _joined_by(case.join.pairs, rows)
+    return tuple(_request(row, accesses, how, None) for row in rows[:limit])
 
 
 def _key(row: dict[str, Any]) -> tuple[str, int]:
@@ -155,11 +157,11 @@ def _access_rows(bundle: Bundle, rows: list[int | None]) -> dict[int, dict[str, 
 def _request(
     row: dict[str, Any],
     accesses: dict[int, dict[str, Any]],
-    case: Case,
+    joined_by: dict[int, str],
     posterior: float | None,
 ) -> RequestDoc:
     access = accesses.get(row["access_row"]) if row.get("access_row") is not None else None
-    how = _joined_by(case.join.pairs, row.get("request_row"))
+    how = joined_by.get(row.get("request_row", -1))
     raw, line = row.get("raw"), row.get("line")
     source = row.get("stream") or (access or {}).get("source")
     return RequestDoc(
@@ -180,15 +182,16 @@ def _request(
     )
 
 
-def _joined_by(pairs: pl.DataFrame, request_row: int | None) -> str | None:
-    if request_row is None or pairs.is_empty():
-        return None
-    how = pairs.filter(pl.col("request_row") == request_row)["how"]
-    return (
-        {"trace_id": "trace_id", "path_time": "method+path+client+time"}.get(str(how[0]))
-        if len(how)
-        else None
+_HOW = {"trace_id": "trace_id", "path_time": "method+path+client+time"}
+
+
+def _joined_by(pairs: pl.DataFrame, rows: list[dict[str, Any]]) -> dict[int, str]:
+    """How the load balancer's row of each of these requests was found, by request row."""
+    wanted = [row["request_row"] for row in rows if row.get("request_row") is not None]
+    ours = pairs.filter(pl.col("request_row").is_in(wanted)).unique(
+        "request_row", keep="first", maintain_order=True
     )
+    return {row: _HOW[how] for row, how in ours.select("request_row", "how").iter_rows() if how in _HOW}
 
 
 def _process(row: dict[str, Any]) -> str | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from oomscope.analyze.activity import Activity, change_of_running
 from oomscope.analyze.memory import LATE_S, Curve, Memory
 from oomscope.analyze.runs import Runs
 
@@ -87,6 +88,17 @@ class Growth:
     floor_rows: Rows
 
 
+@dataclass(frozen=True)
+class _Life:
+    """Samples of one life, and what it ran from its first start on."""
+
+    t: Floats
+    y: Floats
+    dead: bool
+    first_start: float
+    activity: Activity
+
+
 def life_samples(
     memory: Memory, runs: Runs, pods: dict[str, str | None]
 ) -> list[tuple[int, Floats, Floats, bool]]:
@@ -126,10 +138,10 @@ def _curve_of(curves: list[Curve], pod: str | None, begin: float, end: float) ->
 
 def make_growth(runs: Runs, memory: Memory, pods: dict[str, str | None], *, at_limit: bool) -> Growth | None:
     """Fits, or None with too few samples of the dead instance. ``at_limit``: memory reached the limit at 0."""
-    samples = life_samples(memory, runs, pods)
+    lives = [_life(runs, *sample) for sample in life_samples(memory, runs, pods) if sample[1].size >= 3]
     top = float(memory.limit_bytes) if at_limit and memory.limit_bytes else None
-    fine = _rows(runs, samples, top, floor=False)
-    floor = _rows(runs, samples, top, floor=True)
+    fine = _rows(lives, top, floor=False)
+    floor = _rows(lives, top, floor=True)
     if fine is None or floor is None:
         return None
     starts, seconds = fine.starts * fine.late[:, None], fine.seconds * fine.late[:, None]
@@ -147,13 +159,14 @@ def make_growth(runs: Runs, memory: Memory, pods: dict[str, str | None], *, at_l
     )
 
 
-def _rows(
-    runs: Runs, samples: list[tuple[int, Floats, Floats, bool]], top: float | None, *, floor: bool
-) -> Rows | None:
-    found = []
-    for life, t, y, dead in samples:
-        if t.size >= 3:
-            found.append(_life_rows(runs, life, t, y, dead, top if dead else None, floor=floor))
+def _life(runs: Runs, life: int, t: Floats, y: Floats, dead: bool) -> _Life:
+    mine = runs.dead if dead else runs.life == life
+    start, end = runs.start[mine], np.where(np.isnan(runs.end[mine]), np.inf, runs.end[mine])
+    return _Life(t, y, dead, float(start.min()), Activity(start, end, runs.who[mine], runs.n))
+
+
+def _rows(lives: list[_Life], top: float | None, *, floor: bool) -> Rows | None:
+    found = [_life_rows(life, top if life.dead else None, floor=floor) for life in lives]
     parts = [part for part in found if part is not None]
     if not any(part.dead.any() for part in parts) or sum(part.n for part in parts) < MIN_ROWS:
         return None
@@ -170,29 +183,25 @@ def _rows(
     )
 
 
-def _life_rows(
-    runs: Runs, life: int, t: Floats, y: Floats, dead: bool, top: float | None, *, floor: bool
-) -> Rows | None:
-    mine = runs.dead if dead else runs.life == life
-    begin = max(float(t[0]), float(runs.start[mine].min()) - 1.0)
+def _life_rows(life: _Life, top: float | None, *, floor: bool) -> Rows | None:
+    t, y = life.t, life.y
+    begin = max(float(t[0]), life.first_start - 1.0)
     if top is not None and t[-1] < -0.05 and top > y[-1]:
         t, y = np.append(t, 0.0), np.append(y, top)
     edges = _edges(begin, t, floor=floor)
     if edges is None:
         return None
     level = _floor_level(t, y, edges) if floor else np.interp(edges, t, y)
-    who = runs.who[mine]
-    start, end = runs.start[mine], np.where(np.isnan(runs.end[mine]), np.inf, runs.end[mine])
-    starts, done = _counts(start, who, runs.n, edges), _counts(end, who, runs.n, edges)
-    seconds = _seconds(start, end, who, runs.n, edges)
+    starts, done = life.activity.starts(edges), life.activity.done(edges)
+    seconds = life.activity.seconds(edges)
     return Rows(
         y=np.diff(level),
         starts=starts,
         done=done,
         seconds=seconds,
-        held=_change_of_running(seconds, edges) if floor else starts - done,
+        held=change_of_running(seconds, edges) if floor else starts - done,
         age=(edges[:-1] + edges[1:]) / 2 - begin,
-        dead=np.full(edges.size - 1, dead),
+        dead=np.full(edges.size - 1, life.dead),
         late=edges[1:] > -LATE_S,
         span_s=float(edges[-1] - begin),
     )
@@ -215,38 +224,6 @@ def _floor_level(t: Floats, y: Floats, edges: Floats) -> Floats:
         if inside.size:
             level[i] = min(level[i], float(inside.min()))
     return level
-
-
-def _counts(times: Floats, who: NDArray[np.int64], n: int, edges: Floats) -> Floats:
-    index = np.searchsorted(edges, times, side="right") - 1
-    ok = (index >= 0) & (index < edges.size - 1)
-    table = np.zeros((edges.size - 1, n))
-    np.add.at(table, (index[ok], who[ok]), 1.0)
-    return table
-
-
-def _seconds(start: Floats, end: Floats, who: NDArray[np.int64], n: int, edges: Floats) -> Floats:
-    """Seconds of running inside every bin: differences of sum(max(0, t - start)) - sum(max(0, t - end))."""
-    total = np.zeros((edges.size, n))
-    order = np.argsort(who, kind="stable")
-    bounds = np.searchsorted(who[order], np.arange(n + 1))
-    for e in np.unique(who):
-        mine = order[bounds[e] : bounds[e + 1]]
-        total[:, e] = _ramp(start[mine], edges) - _ramp(end[mine], edges)
-    return np.diff(total, axis=0)
-
-
-def _change_of_running(seconds: Floats, edges: Floats) -> Floats:
-    """Mean number running in the next bin less that in this one (floors are levels of a whole bin)."""
-    running = seconds / np.diff(edges)[:, None]
-    return np.diff(np.vstack([running, running[-1:]]), axis=0)
-
-
-def _ramp(times: Floats, at: Floats) -> Floats:
-    ordered = np.sort(times[np.isfinite(times)])
-    passed = np.searchsorted(ordered, at)
-    sums = np.concatenate([[0.0], np.cumsum(ordered)])
-    return np.asarray(passed * at - sums[passed])
 
 
 def warm_up(age: Floats, span: float) -> Floats:

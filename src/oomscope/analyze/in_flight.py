@@ -41,7 +41,7 @@ def find_in_flight(bundle: Bundle, kill: KillCase, join: AccessJoin, names: Endp
         return _from_access(
             kill, join, names, bundle, reason, "add the log of the previous container instance"
         )
-    mine = bundle.requests.filter(pl.col("stream") == stream.stream)
+    mine = bundle.requests.with_row_index("request_row").filter(pl.col("stream") == stream.stream)
     jobs = _open_jobs(bundle, kill, stream)
     unfit = stream.why or stream.cannot_show if stream.cannot_show else _unfit(mine, kill, bundle, stream)
     if unfit:
@@ -95,13 +95,12 @@ def _from_log(
     jobs: pl.DataFrame,
 ) -> InFlight:
     killed_at = _at(kill)
-    indexed = bundle.requests.with_row_index("request_row").filter(pl.col("stream") == stream.stream)
-    fresh = _aged(_same_process(_after_earlier_kills(indexed, bundle, kill, stream), kill), killed_at)
+    fresh = _aged(_same_process(_after_earlier_kills(mine, bundle, kill, stream), kill), killed_at)
     waiting = fresh.filter(
         (pl.col("state") == "rack_level") & (pl.col("age_s") <= RACK_LEVEL_AGE.total_seconds())
     )
     parsing = _parsing_body(waiting, mine, bundle.requests, names)
-    sending = _still_sending(indexed, killed_at, join, bundle)
+    sending = _still_sending(mine, killed_at, join, bundle)
     open_ = pl.concat([fresh.filter(pl.col("state") == "open"), parsing, sending])
     max_age = MAX_AGE if _share_closed(mine, stream) > 0.999 else MAX_AGE_UNFIT
     open_ = open_.filter(pl.col("age_s") <= max_age.total_seconds())
@@ -332,8 +331,7 @@ def _with_access(rows: pl.DataFrame, join: AccessJoin, bundle: Bundle) -> pl.Dat
 
 
 def _named(rows: pl.DataFrame, names: EndpointNames) -> pl.DataFrame:
-    guess = pl.Series("guess", names.names(rows["method"], rows["path"]), dtype=pl.String)
-    return rows.with_columns(endpoint=pl.col("endpoint").fill_null(guess))
+    return rows.with_columns(endpoint=names.of_rows(rows))
 
 
 def _open_jobs(bundle: Bundle, kill: KillCase, stream: LogStream) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from oomscope.alb import endpoint_of_paths, path_template, templates
+from oomscope.alb import endpoints_of, path_counts, path_template, templates
 
 FIXED_SHARE = 0.9  # of an endpoint's requests that have the same word there, else it is no word of the route
 MIN_WORDS = 3  # fewer may be routes of their own
@@ -18,12 +18,23 @@ class EndpointNames:
     """
 
     def __init__(self, requests: pl.DataFrame) -> None:
-        self._endpoints = endpoint_of_paths(requests)
-        self._patterns = _usual_paths(requests)
+        counts = path_counts(requests)
+        self._endpoints = endpoints_of(counts)
+        self._patterns = _usual_paths(counts)
 
     def name(self, method: str | None, path: str | None) -> str:
         """Endpoint that serves this method and path, else ``METHOD /template``."""
         return self._endpoints.of(method, path) or f"{method or '?'} {path_template(path) if path else '?'}"
+
+    def of_rows(self, rows: pl.DataFrame) -> pl.Series:
+        """Endpoint of each request: as logged, else ``name`` of its method and path."""
+        logged = rows["endpoint"]
+        without = logged.is_null()
+        if not without.any():
+            return logged
+        guessed = rows.select("method", "path").filter(without)
+        names = pl.Series(self.names(guessed["method"], guessed["path"]), dtype=pl.String)
+        return logged.clone().scatter(without.arg_true(), names)
 
     def names(self, methods: pl.Series, paths: pl.Series) -> list[str]:
         """``name`` of many; every distinct pair is looked up once."""
@@ -47,13 +58,9 @@ class EndpointNames:
         return (method, template) if template.startswith("/") else (None, None)
 
 
-def _usual_paths(requests: pl.DataFrame) -> dict[str, tuple[str | None, str | None]]:
-    rows = requests.select("method", "path", "endpoint").drop_nulls()
-    counted = (
-        rows.select("method", "endpoint", template=templates(rows["path"]))
-        .group_by("endpoint", "method", "template")
-        .len()
-        .sort(["endpoint", "len", "method", "template"], descending=[False, True, False, False])
+def _usual_paths(counts: pl.DataFrame) -> dict[str, tuple[str | None, str | None]]:
+    counted = counts.select("endpoint", "method", "template", "len").sort(
+        ["endpoint", "len", "method", "template"], descending=[False, True, False, False]
     )
     found: dict[str, list[tuple[str, str, int]]] = {}
     for endpoint, method, template, count in counted.iter_rows():

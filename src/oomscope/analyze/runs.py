@@ -30,6 +30,10 @@ HORIZON_S = 6 * 3600.0  # runs that ended longer than this before the kill say n
 MEASURED_SHARE = 0.5  # of the requests joined to a load-balancer row, from which sizes count as measured
 
 _FINISHED = ("completed", "errored")
+_READ = (
+    "stream", "pid", "method", "path", "endpoint", "state", "status", "started_at", "ended_at", "allocations",
+    "mem_bytes",
+)  # fmt: skip
 _COLUMNS = {
     "life": pl.String,
     "name": pl.String,
@@ -102,14 +106,15 @@ def make_runs(
     """All runs that bear on this kill. ``kill.killed_at`` must be known."""
     if kill.killed_at is None:
         raise ValueError("runs are timed from the kill")
-    logged = _logged(bundle, kill, flight, join, names)
+    body = _bodies(bundle, kill.killed_at, join)
+    logged = _logged(bundle, kill, join, names, body)
     source = "app_log"
     if logged.is_empty():
         logged, source = _from_alb(bundle, kill, join, names), "alb"
     parts = [
         logged,
         _jobs(bundle, kill, flight),
-        _open_requests(flight, bundle, kill, join),
+        _open_requests(flight, bundle, body),
         _open_jobs(flight),
     ]
     table = pl.concat(parts)
@@ -133,10 +138,10 @@ def _shape(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _logged(
-    bundle: Bundle, kill: KillCase, flight: InFlight, join: AccessJoin, names: EndpointNames
+    bundle: Bundle, kill: KillCase, join: AccessJoin, names: EndpointNames, body: pl.Series
 ) -> pl.DataFrame:
     at = _time(kill)
-    told = bundle.requests.with_columns(body=_bodies(bundle, at, join))
+    told = bundle.requests.select(_READ).with_columns(body=body)
     done = told.with_row_index("request_row").filter(
         pl.col("state").is_in(_FINISHED) & pl.col("ended_at").is_not_null() & (pl.col("started_at") <= at)
     )
@@ -147,11 +152,10 @@ def _logged(
         pl.col("access_row").cast(pl.Int64), "received_bytes", "sent_bytes"
     )
     done = done.join(pairs, on="request_row", how="left").join(sizes, on="access_row", how="left")
-    guess = pl.Series("guess", names.names(done["method"], done["path"]), dtype=pl.String)
     return _shape(
         done.with_columns(
             life=pl.col("stream"),
-            name=pl.col("endpoint").fill_null(guess),
+            name=names.of_rows(done),
             job=pl.lit(False),
             start=seconds_after("started_at", at),
             end=seconds_after("ended_at", at),
@@ -196,17 +200,12 @@ def _jobs(bundle: Bundle, kill: KillCase, flight: InFlight) -> pl.DataFrame:
     )
 
 
-def _open_requests(flight: InFlight, bundle: Bundle, kill: KillCase, join: AccessJoin) -> pl.DataFrame:
+def _open_requests(flight: InFlight, bundle: Bundle, body: pl.Series) -> pl.DataFrame:
     sizes = bundle.accesses.with_row_index("access_row").select(
         pl.col("access_row").cast(pl.Int64), "received_bytes"
     )
-    bodies = pl.DataFrame({"body": _bodies(bundle, _time(kill), join)}).with_row_index("request_row")
-    rows = flight.requests.join(sizes, on="access_row", how="left", maintain_order="left").join(
-        bodies.with_columns(pl.col("request_row").cast(flight.requests["request_row"].dtype)),
-        on="request_row",
-        how="left",
-        maintain_order="left",
-    )
+    rows = flight.requests.join(sizes, on="access_row", how="left", maintain_order="left")
+    rows = rows.with_columns(body=body.gather(rows["request_row"]))
     return _shape(
         rows.with_columns(
             life=pl.col("stream").fill_null("dead"),
@@ -265,13 +264,19 @@ def _time(kill: KillCase) -> datetime:
     return kill.killed_at
 
 
+def _coded(values: pl.Series) -> tuple[tuple[str, ...], Ints]:
+    """The different texts in order, and the place of every row's among them."""
+    different = values.unique().sort()
+    return tuple(different), values.cast(pl.Enum(different)).to_physical().to_numpy().astype(np.int64)
+
+
 def _columns(table: pl.DataFrame, source: str) -> Runs:
-    named = table.select("name", "job").unique().sort("name", "job").with_row_index("who")
-    lives = table.select("life").unique().sort("life").with_row_index("life_number")
-    coded = table.select("name", "job", "life").join(
-        named, on=["name", "job"], how="left", maintain_order="left"
-    )
-    coded = coded.join(lives, on="life", how="left", maintain_order="left")
+    lives, life = _coded(table["life"])
+    every, name = _coded(table["name"])
+    code = 2 * name + table["job"].to_numpy()
+    pairs = np.flatnonzero(np.bincount(code, minlength=2 * len(every)))
+    place = np.zeros(2 * len(every), dtype=np.int64)
+    place[pairs] = np.arange(pairs.size)
 
     def floats(column: str) -> Floats:
         return table[column].cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(float)
@@ -283,11 +288,11 @@ def _columns(table: pl.DataFrame, source: str) -> Runs:
         return table[column].fill_null(False).to_numpy().astype(bool)
 
     return Runs(
-        names=tuple(named["name"]),
-        is_job=named["job"].to_numpy().astype(bool),
-        lives=tuple(lives["life"]),
-        who=coded["who"].to_numpy().astype(np.int64),
-        life=coded["life_number"].to_numpy().astype(np.int64),
+        names=tuple(every[pair // 2] for pair in pairs),
+        is_job=(pairs % 2).astype(bool),
+        lives=lives,
+        who=place[code],
+        life=life,
         start=floats("start"),
         end=floats("end"),
         allocs=floats("allocs"),

@@ -53,12 +53,9 @@ def _rows(case: Case, mask: NDArray[np.bool_]) -> pl.DataFrame:
     runs = case.runs
     logged = mask & (runs.request_row >= 0)
     places = pl.DataFrame({"request_row": runs.request_row[logged], "access_row": runs.access_row[logged]})
-    requests = case.bundle.requests.with_row_index("request_row").with_columns(
-        pl.col("request_row").cast(pl.Int64)
-    )
-    rows = places.join(requests, on="request_row", how="left", maintain_order="left")
-    if rows.height:
-        return _with_sizes(rows, case)
+    if places.height:
+        requests = case.bundle.requests[places["request_row"]]
+        return _with_sizes(pl.concat([places, requests], how="horizontal"), case)
     return _access_rows(case, runs.access_row[mask & (runs.access_row >= 0)])
 
 
