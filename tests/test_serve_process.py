@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,17 @@ def test_two_services_on_one_sqlite_are_refused(tmp_path: Path, monkeypatch: pyt
     assert lock
     lock.close()
     store.close()
+
+
+def test_alerts_that_nobody_would_investigate_are_not_taken(tmp_path: Path) -> None:
+    from oomscope.errors import UsageError
+    from oomscope.serve.process import check_role
+
+    settings = settings_of(tmp_path)
+    with pytest.raises(UsageError, match="investigates none"):
+        check_role(settings, "api")
+    check_role(settings, "worker")
+    check_role(replace(settings, database_url="postgresql+psycopg://db/x"), "api")
 
 
 def test_what_is_wrong_with_the_configuration_is_said_at_once(tmp_path: Path) -> None:

@@ -42,6 +42,17 @@ def replica_name() -> str:
     return f"{socket.gethostname()[:80]}/{os.getpid()}/{secrets.token_hex(4)}"
 
 
+def check_role(settings: Settings, role: str) -> None:
+    """Refuse what would take alerts that nobody investigates: SQLite has one process, and no other could work."""
+    if role == "api" and settings.database_url.startswith("sqlite"):
+        raise UsageError(
+            "--role api takes alerts but investigates none, and no other process can work on this SQLite database",
+            fix=f"leave --role out, or name a PostgreSQL database in {settings.serve.database_url_env} "
+            "and start --role worker beside it",
+            slug="serve-data",
+        )
+
+
 def take_database(settings: Settings) -> tuple[Store, IO[str] | None]:
     """Open and migrate. On SQLite this process and its worker are the only ones: the open file is their lock."""
     lock = _lock(settings) if settings.database_url.startswith("sqlite") else None
@@ -174,6 +185,7 @@ def serve(config: Config, role: str = "all") -> None:
 
     set_up_logging()
     settings = resolve(config)
+    check_role(settings, role)
     with ExitStack() as stack:
         store, lock = take_database(settings)
         stack.callback(store.close)
