@@ -157,10 +157,28 @@ def test_nothing_when_the_suspects_are_ordinary() -> None:
     assert spoken <= 4  # the guard is set to one in a hundred
 
 
-def test_nothing_when_too_little_is_ordinary() -> None:
+def test_nothing_without_a_suspect() -> None:
+    assert named([], ordinary(random.Random(11))) == []
+
+
+@pytest.mark.parametrize(
+    ("others", "compared"),
+    [(0, "no ordinary request to compare with"), (1, "the one other does not"), (4, "none of 4 others does")],
+)
+def test_what_all_suspects_ask_for_is_a_lead_where_hardly_anything_is_ordinary(
+    others: int, compared: str
+) -> None:
     rng = random.Random(11)
-    assert named([request(rng, params={"limit": "0"}) for _ in range(7)], ordinary(rng, 4)) == []
-    assert named([], ordinary(rng)) == []
+    bad = [request(rng, params={"limit": "0"}) for _ in range(3)]
+    (lead,) = distinguish(table(bad), table(ordinary(rng, others)))
+    assert (lead.name, lead.value, lead.hits, lead.of, lead.p_value) == ("limit", "0", 3, 3, None)
+    assert lead.text == f"3 of 3 had `limit=0`; {compared}; too few to test: a lead, not proof"
+
+
+def test_a_value_that_an_ordinary_request_had_too_is_no_lead() -> None:
+    rng = random.Random(12)
+    bad = [request(rng, params={"limit": "20"}) for _ in range(2)]
+    assert ("param", "limit", "20") not in named(bad, [request(rng, params={"limit": "20"})])
 
 
 def test_a_lone_request_that_outlived_all_others_is_a_lead() -> None:

@@ -65,7 +65,7 @@ def test_an_endpoint_is_no_surer_than_that_memory_was_full() -> None:
 
 def test_no_fault_in_flight_is_accused_where_nothing_tells_what_was() -> None:
     assert strength_of(candidate(0.95, SPLIT), "oom_limit", seen=False) == "weak"
-    assert strength_of(candidate(0.95, SPLIT, "memory_leak"), "oom_limit", seen=False) == "strong"
+    assert strength_of(candidate(0.95, SPLIT, "memory_leak"), "oom_limit", seen=False) == "moderate"
 
 
 def test_a_cause_without_an_endpoint_is_never_strong() -> None:
@@ -73,10 +73,19 @@ def test_a_cause_without_an_endpoint_is_never_strong() -> None:
 
 
 def test_status_and_order_of_words() -> None:
-    assert [status_of("strong", 0.9), status_of("weak", 0.4), status_of("inconclusive", 0.001)] == [
-        "supported", "weak", "ruled_out",
-    ]  # fmt: skip
+    known = [
+        (candidate(0.9, {}), "strong"),
+        (candidate(0.4, {}), "weak"),
+        (candidate(0.001, {}), "inconclusive"),
+    ]
+    assert [status_of(one, word) for one, word in known] == ["supported", "weak", "ruled_out"]
     assert at_most("strong", "moderate") == "moderate"
+
+
+def test_a_leak_that_memory_follows_is_not_ruled_out_by_one_it_follows_better() -> None:
+    followed, not_followed = (candidate(0.001, {"growth": nats}, "memory_leak") for nats in (1.5, 0.0))
+    assert status_of(followed, "inconclusive") == "weak"
+    assert status_of(not_followed, "inconclusive") == "ruled_out"
 
 
 def test_the_shape_of_memory_is_untested_without_memory() -> None:

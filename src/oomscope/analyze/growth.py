@@ -9,8 +9,8 @@ Rows come from the dead instance, its siblings and its earlier lives: a leak liv
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -70,6 +70,15 @@ class Fit:
     activity: Floats  # of the dead instance
 
 
+class Life(NamedTuple):
+    """Memory samples of one life: seconds from the kill, bytes, and whether it is the one that died."""
+
+    number: int
+    t: Floats
+    y: Floats
+    dead: bool
+
+
 @dataclass(frozen=True)
 class Growth:
     """Fits of fine increments on late starts and late running seconds, of fine and floor increments on completions.
@@ -86,10 +95,12 @@ class Growth:
     twins: dict[int, tuple[int, ...]]  # endpoints whose completions rise and fall together
     fine_rows: Rows
     floor_rows: Rows
+    samples: list[Life]
+    top: float | None  # bytes at the moment of the kill, where that is known
 
 
 @dataclass(frozen=True)
-class _Life:
+class _Lived:
     """Samples of one life, and what it ran from its first start on."""
 
     t: Floats
@@ -99,10 +110,8 @@ class _Life:
     activity: Activity
 
 
-def life_samples(
-    memory: Memory, runs: Runs, pods: dict[str, str | None]
-) -> list[tuple[int, Floats, Floats, bool]]:
-    """(life, t, y, dead) of every life whose memory was sampled; ``pods`` names the pod of each life."""
+def life_samples(memory: Memory, runs: Runs, pods: dict[str, str | None]) -> list[Life]:
+    """Every life whose memory was sampled; ``pods`` names the pod of each."""
     curves = ([memory.dead] if memory.dead is not None else []) + list(memory.others)
     dead_lives = {int(life) for life in np.unique(runs.life[runs.dead])}
     found = []
@@ -120,7 +129,7 @@ def life_samples(
         curve = memory.dead if dead else _curve_of(curves, pods.get(name), begin, min(end, 0.0))
         if curve is not None:
             keep = (curve.t >= begin - 2 * _step(curve)) & (curve.t <= min(end, 0.0) + 1e-9)
-            found.append((life, curve.t[keep], curve.y[keep], dead))
+            found.append(Life(life, curve.t[keep], curve.y[keep], dead))
     return found
 
 
@@ -138,10 +147,10 @@ def _curve_of(curves: list[Curve], pod: str | None, begin: float, end: float) ->
 
 def make_growth(runs: Runs, memory: Memory, pods: dict[str, str | None], *, at_limit: bool) -> Growth | None:
     """Fits, or None with too few samples of the dead instance. ``at_limit``: memory reached the limit at 0."""
-    lives = [_life(runs, *sample) for sample in life_samples(memory, runs, pods) if sample[1].size >= 3]
+    samples = life_samples(memory, runs, pods)
+    lives = _lived(runs, samples)
     top = float(memory.limit_bytes) if at_limit and memory.limit_bytes else None
-    fine = _rows(lives, top, floor=False)
-    floor = _rows(lives, top, floor=True)
+    fine, floor = (_rows(lives, top, floor=floor) for floor in (False, True))
     if fine is None or floor is None:
         return None
     starts, seconds = fine.starts * fine.late[:, None], fine.seconds * fine.late[:, None]
@@ -156,16 +165,27 @@ def make_growth(runs: Runs, memory: Memory, pods: dict[str, str | None], *, at_l
         twins=_twins(floor.done),
         fine_rows=fine,
         floor_rows=floor,
+        samples=samples,
+        top=top,
     )
 
 
-def _life(runs: Runs, life: int, t: Floats, y: Floats, dead: bool) -> _Life:
+def fine_rows(runs: Runs, samples: list[Life], top: float | None) -> Rows | None:
+    """Increments of all lives and what ran meanwhile; None with too few. ``top``: level of the dead one at the kill."""
+    return _rows(_lived(runs, samples), top, floor=False)
+
+
+def _lived(runs: Runs, samples: list[Life]) -> list[_Lived]:
+    return [_life(runs, *life) for life in samples if life.t.size >= 3]
+
+
+def _life(runs: Runs, life: int, t: Floats, y: Floats, dead: bool) -> _Lived:
     mine = runs.dead if dead else runs.life == life
     start, end = runs.start[mine], np.where(np.isnan(runs.end[mine]), np.inf, runs.end[mine])
-    return _Life(t, y, dead, float(start.min()), Activity(start, end, runs.who[mine], runs.n))
+    return _Lived(t, y, dead, float(start.min()), Activity(start, end, runs.who[mine], runs.n))
 
 
-def _rows(lives: list[_Life], top: float | None, *, floor: bool) -> Rows | None:
+def _rows(lives: list[_Lived], top: float | None, *, floor: bool) -> Rows | None:
     found = [_life_rows(life, top if life.dead else None, floor=floor) for life in lives]
     parts = [part for part in found if part is not None]
     if not any(part.dead.any() for part in parts) or sum(part.n for part in parts) < MIN_ROWS:
@@ -183,7 +203,7 @@ def _rows(lives: list[_Life], top: float | None, *, floor: bool) -> Rows | None:
     )
 
 
-def _life_rows(life: _Life, top: float | None, *, floor: bool) -> Rows | None:
+def _life_rows(life: _Lived, top: float | None, *, floor: bool) -> Rows | None:
     t, y = life.t, life.y
     begin = max(float(t[0]), life.first_start - 1.0)
     if top is not None and t[-1] < -0.05 and top > y[-1]:
@@ -338,32 +358,3 @@ def stack(parts: list[tuple[Rows, list[int]]], n: int) -> Rows:
         late=np.concatenate([rows.late for rows, _ in parts]),
         span_s=max(rows.span_s for rows, _ in parts),
     )
-
-
-RESAMPLES, BLOCK_ROWS, SEED = 40, 4, 20260304
-
-
-def stability(growth: Growth) -> Floats:
-    """Share of resamples of the rows (in blocks) in which each endpoint explains the growth best, better than all
-    traffic together. Seeded: the same rows give the same shares."""
-    rng = np.random.default_rng(SEED)
-    wins = np.zeros(growth.done.ll.size)
-    for _ in range(RESAMPLES):
-        gains, steady = np.zeros(wins.size), 0.0
-        for rows in (growth.fine_rows, growth.floor_rows):
-            picked = _resampled(rows, rng)
-            fit = fit_lasting(picked)
-            gains, steady = gains + fit.ll, steady + fit.total_ll
-        if gains.size and gains.max() > steady:
-            wins[int(gains.argmax())] += 1
-    return wins / RESAMPLES
-
-
-def _resampled(rows: Rows, rng: np.random.Generator) -> Rows:
-    blocks = max(rows.n // BLOCK_ROWS, 1)
-    starts = rng.integers(0, max(rows.n - BLOCK_ROWS, 0) + 1, blocks)
-    index = np.minimum((starts[:, None] + np.arange(BLOCK_ROWS)).ravel(), rows.n - 1)
-    return replace(
-        rows, y=rows.y[index], starts=rows.starts[index], done=rows.done[index], seconds=rows.seconds[index],
-        held=rows.held[index], age=rows.age[index], dead=rows.dead[index], late=rows.late[index],
-    )  # fmt: skip

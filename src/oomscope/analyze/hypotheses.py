@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from oomscope.analyze import contrast
 from oomscope.analyze.judge import status_of
+from oomscope.analyze.leak_traits import leaking_runs
 from oomscope.analyze.ledger import Ledger
 from oomscope.analyze.split import split_requests, with_waiting
 from oomscope.analyze.words import points
@@ -98,7 +99,7 @@ def _hypothesis(
 def _status(case: Case, candidate: Candidate, word: Strength) -> Status:
     if case.cannot_test(candidate):
         return "untested"
-    return status_of(word, candidate.probability)
+    return status_of(candidate, word)
 
 
 def _at_kills(case: Case, candidate: Candidate, pooled: Pooled | None, ledger: Ledger) -> tuple[Point, ...]:
@@ -185,14 +186,13 @@ def _footprint(case: Case, candidate: Candidate) -> str:
 
 
 def distinguishing(case: Case, candidate: Candidate) -> tuple[Distinguishing, ...]:
-    """What sets the suspect's open (and long survived) requests apart from its ordinary ones.
-
-    Not for a leak: there every request keeps its share, and those that happen to be open are no worse than others.
+    """What sets the suspect's open (and long survived) requests apart from its ordinary ones; for a leak, the runs that
+    memory grew with from the others: those that happen to be open are no worse.
     """
     if candidate.who is None or case.runs.is_job[candidate.who] or candidate.probability < 0.05:
         return ()
     if candidate.pattern == "memory_leak":
-        return ()
+        return leaking_runs(case, candidate.who)
     bad, ordinary = split_requests(case, candidate.who)
     if bad.is_empty():
         return ()

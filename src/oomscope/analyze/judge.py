@@ -7,7 +7,8 @@ weak          P >= 0.25 and some evidence (1 nat of any kind, or memory rows it 
 inconclusive  less than that
 
 A leak found in one kill is not above weak unless nine in ten resamples of the memory rows name the same endpoint and
-its completions account for half of the growth.
+its completions account for half of the growth. A leak is never strong: all there is against the other endpoints is one
+regression, and more kills are more rows of it, not another kind of evidence.
 A limit too small and growth with all traffic are untested without memory samples, and come after what was tested.
 
 Kinds: in flight (how many, how old) · memory (growth that follows it) · traffic (arrivals) · size (bodies, responses) ·
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from oomscope.analyze.gate import Candidate
     from oomscope.report import Status, Strength, Verdict
 
-STRONG_P, MODERATE_P, WEAK_P = 0.90, 0.60, 0.25
+STRONG_P, MODERATE_P, WEAK_P, RULED_OUT_P = 0.90, 0.60, 0.25, 0.005
 STRONG_KIND, MODERATE_KIND, WEAK_KIND, SERIOUS, MUCH = 2.0, 3.0, 1.0, -2.0, -3.0
 COUNTER = ("time", "sudden", "share", "rise")  # what memory says against it
 KINDS = {
@@ -57,6 +58,8 @@ def strength_of(
     if candidate.pattern in NO_ENDPOINT:
         return _without_endpoint(candidate)
     word = _by_rule(candidate)
+    if candidate.pattern == "memory_leak":
+        word = at_most(word, "moderate")
     if verdict == "undetermined":
         word = at_most(word, "moderate" if sampled else "weak")
     return word if seen or candidate.pattern not in IN_FLIGHT else at_most(word, "weak")
@@ -108,8 +111,13 @@ def untested(candidate: Candidate, *, level: bool, growth: bool) -> bool:
     return candidate.pattern == "process_growth" and not growth
 
 
-def status_of(word: Strength, probability: float) -> Status:
-    """Supported, weak, or ruled out when hardly any probability is left."""
+def status_of(candidate: Candidate, word: Strength) -> Status:
+    """Supported, weak, or ruled out when hardly any probability is left.
+
+    A leak that memory follows better than it follows all traffic is not ruled out by one that it follows better still:
+    regressions of endpoints that rise and fall together often swap their order.
+    """
     if word in ("strong", "moderate"):
         return "supported"
-    return "ruled_out" if probability < 0.005 else "weak"
+    followed = candidate.pattern == "memory_leak" and candidate.terms.get("growth", 0.0) > 0
+    return "ruled_out" if candidate.probability < RULED_OUT_P and not followed else "weak"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from oomscope.analyze.growth import RESAMPLES, stability
 from oomscope.analyze.ledger import Ledger
+from oomscope.analyze.stability import RESAMPLES, stability
 from oomscope.report import Point, Strength
 from oomscope.units import format_bytes, format_seconds
 

@@ -217,7 +217,7 @@ class _Relative:
 
     def _relative(self, gain: Floats | float) -> Floats:
         def below(value: Floats | float) -> Floats:
-            return np.clip(np.asarray(value, dtype=float) - self._best, -self._cap, 0.0)
+            return -_levelled(self._best - np.asarray(value, dtype=float), self._cap)
 
         return below(gain) - below(self._gains.steady)
 
@@ -241,6 +241,11 @@ class _Relative:
     def of_nothing(self) -> float:
         """Warm-up alone."""
         return float(self._relative(0.0))
+
+
+def _levelled(gap: Floats, cap: float) -> Floats:
+    """The gap up to the cap, beyond it only its logarithm: how much worse stops counting, which is worse does not."""
+    return np.asarray(np.minimum(gap, cap) + np.log1p(np.maximum(gap - cap, 0.0)))
 
 
 def _price(gain: float, rows: int) -> float:

@@ -26,10 +26,10 @@ def split_requests(case: Case, who: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     flight = case.flight.requests.filter(pl.col("endpoint") == runs.names[who])
     ended = (runs.who == who) & ~runs.open & ~np.isnan(runs.end)
     if not flight.is_empty():
-        return _with_sizes(flight, case), _rows(case, ended)
+        return _with_sizes(flight, case), rows_of(case, ended)
     usual = math.exp(float(case.base.mu[who] + case.base.sigma[who]))
     long = ended & (runs.duration > max(LONG_S, LONG_FACTOR * usual))
-    return _rows(case, long), _rows(case, ended & ~long)
+    return rows_of(case, long), rows_of(case, ended & ~long)
 
 
 def with_waiting(case: Case, who: int, suspect: pl.DataFrame) -> pl.DataFrame:
@@ -48,7 +48,7 @@ def with_waiting(case: Case, who: int, suspect: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([suspect.select(same), _access_rows(case, waiting).select(same)], how="vertical_relaxed")
 
 
-def _rows(case: Case, mask: NDArray[np.bool_]) -> pl.DataFrame:
+def rows_of(case: Case, mask: NDArray[np.bool_]) -> pl.DataFrame:
     """Runs as rows of their log, or of the load balancer where the log has none."""
     runs = case.runs
     logged = mask & (runs.request_row >= 0)
