@@ -18,6 +18,7 @@ from oomscope import logs
 from oomscope.facts import Gap
 from oomscope.logs import (
     blocks,
+    bytescan,
     drain,
     envelopes,
     fast,
@@ -346,6 +347,28 @@ def check_lifecycles(inputs: list[Any], wanted: pl.DataFrame) -> None:
     assert sum(frame.height for frame in frames) > rest.height
     found = pl.concat([*frames, rest.select(names)])
     assert found.sort(names).to_dicts() == wanted.select(names).sort(names).to_dicts()
+
+
+def test_what_stands_behind_the_kept_part_of_a_long_line_is_not_read(
+    always: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = rails(4, 4000).split(b"\n")
+    last = max(n for n, line in enumerate(lines[:3000]) if b"Completed " in line)
+    started = max(n for n, line in enumerate(lines[:last]) if b"Started " in line)
+    lines[started] += b" x" * 600_000 + lines.pop(last)
+    data = b"\n".join(lines)
+    wanted = whole._unended(by_line(data, monkeypatch).requests)
+    always(1 << 21)
+    assert logs.scan_open([Bytes(data)]).requests.to_dicts() == wanted.to_dicts()
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\n", b"\n\n", b"ab\n\ncdefghi\n", b"x" * 7 + b"\n", b"x" * 8 + b"\n"]
+)
+def test_line_ends_are_all_found(text: bytes) -> None:
+    for data in (text, text * 7, b"y" * 261_000 + text * 300, text * 2 + b"z" * 300_000):
+        view = bytescan.View(data + b"\n" * bytescan.PAD, len(data))
+        assert view.newlines().tolist() == [at for at, byte in enumerate(data) if byte == 10]
 
 
 def test_two_processes_find_what_one_finds(

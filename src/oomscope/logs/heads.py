@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from oomscope.logs.bytescan import Ints, View, Words, word
+from oomscope.logs.bytescan import Flags, Ints, View, Words, word
 
 ODD, QUIET, STARTED, PROCESSING, PARAMETERS, COMPLETED, ENQUEUED = range(7)
 Kinds = npt.NDArray[np.uint8]
@@ -21,18 +21,17 @@ MESSAGE = 39  # behind "[", the id, "] "
 _SHORTEST = {True: 100, False: 50}  # of a line, with prefix or without, whose head is wholly inside it
 _PREFIX = 32  # up to the pid: ``I, [2026-11-23T08:23:04.484498 #``
 _NAME = len("]  INFO -- : ")
-_BEFORE = 7  # bytes copied in front of the tag
-_HEAD, _TAG, _BARE_TAG = 40, 56, 48  # bytes copied of the prefix, around the tag, and behind its bracket
+_HEAD, _ROW = 40, 64  # bytes copied of the prefix and around the tag
 
 _LETTER, _LETTER_MASK = word(b"I, ["), np.uint64(0xFFFFFFFF)
 _PID = np.uint64(int.from_bytes(b" #", "little"))
 _INFOS = [word(b"]  INFO "[: 8 - digits]) for digits in range(8)]
-_INFO_END = word(b"O -- : [")
-_TAG_END = np.uint64(int.from_bytes(b"] ", "little"))
-_LOW = np.uint64(0x2020202020202020)  # set in digits, lower case letters and "-", clear in "]" and line ends
-_FOUR, _TWO = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF)
-_DASHES_1, _DASHES_1_SET = np.uint64(0x0000FF00000000FF), word(b"-\0\0\0\0-")
-_DASHES_2, _DASHES_2_SET = np.uint64(0xFF00000000FF0000), word(b"\0\0-\0\0\0\0-")
+_NAME_END = b"FO -- : "
+_TAG = b"[xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx] "
+_SIGN = 0x20  # set in digits, lower case letters and "-", clear in "]" and line ends
+_ALL = np.uint64(0x0101010101010101)
+_TOGETHER = 2048  # rows compared at a time: small enough for the second level cache
+_TWO, _FIVE = np.uint64(0xFFFF), np.uint64(0xFFFFFFFFFF)
 _STARTS = {
     STARTED: word(b"Started "),
     PROCESSING: word(b"Processi"),
@@ -53,7 +52,7 @@ class Lead(NamedTuple):
 
 class Heads(NamedTuple):
     """Per line: where its tag begins (-1: none in the usual place), its kind, a hash of its request id (0 without a
-    tag and for quiet lines), the first eight bytes of its message.
+    tag), the first eight bytes of its message.
     """
 
     tags: Ints
@@ -106,25 +105,39 @@ def _read_tags(view: View, heads: Heads, prefix: bool) -> None:
     """Check the tags and say what the lines are."""
     lines = np.flatnonzero(heads.tags >= 0)
     at = heads.tags[lines]
-    if prefix:
-        rows = copied(view, at - _BEFORE, _TAG)
-        fine, rows = rows[:, 0] == _INFO_END, rows[:, 1:]
-    else:
-        rows = copied(view, at + 1, _BARE_TAG)
-        fine = view.bytes[at] == ord("[")
-    first, second, third, fourth, last, message = (rows[:, place] for place in range(6))
-    fine &= ((last >> np.uint64(32)) & _TWO) == _TAG_END
-    fine &= ((second & _DASHES_1) == _DASHES_1_SET) & ((third & _DASHES_2) == _DASHES_2_SET)
-    fine &= (first & second & third & fourth & (last | ~_FOUR) & _LOW) == _LOW
-    said = (last >> np.uint64(48)) | (message << np.uint64(16))
+    rows = copied(view, at - len(_NAME_END) if prefix else at, _ROW)
+    fine = _shaped(rows, prefix)
+    rows = rows[:, 1:] if prefix else rows
     if not fine.all():
         heads.tags[lines[~fine]] = -1
-        lines, rows, said = lines[fine], rows[fine], said[fine]
-    kinds = kinds_of(said)
-    heads.kinds[lines] = kinds
+        lines, rows = lines[fine], rows[fine]
+    said = (rows[:, 4] >> np.uint64(56)) | (rows[:, 5] << np.uint64(8))
+    heads.kinds[lines] = kinds_of(said)
     heads.said[lines] = said
-    kept = np.flatnonzero(kinds != QUIET)
-    heads.keys[lines[kept]] = _hashes(rows[kept])
+    heads.keys[lines] = _hashes(rows)
+
+
+def _shape(prefix: bool) -> tuple[Words, Words]:
+    """For each byte of many rows which bits matter and what they are."""
+    before = _NAME_END if prefix else b""
+    bits = b"\xff" * len(before) + bytes(_SIGN if sign == ord("x") else 0xFF for sign in _TAG)
+    wanted = before + bytes(_SIGN if sign == ord("x") else sign for sign in _TAG)
+    row = np.array([list(text.ljust(_ROW, b"\0")) for text in (bits, wanted)], np.uint8)
+    return tuple(np.tile(one.view(np.uint64), (_TOGETHER, 1)) for one in row)  # type: ignore[return-value]
+
+
+_SHAPES = {prefix: _shape(prefix) for prefix in (True, False)}
+
+
+def _shaped(rows: Words, prefix: bool) -> Flags:
+    """Which rows hold a tag of the usual form. All words of many rows are compared at once."""
+    bits, wanted = _SHAPES[prefix]
+    same = np.empty(rows.shape, np.bool_)
+    for start in range(0, len(rows), _TOGETHER):
+        part = rows[start : start + _TOGETHER]
+        np.equal(part & bits[: len(part)], wanted[: len(part)], out=same[start : start + _TOGETHER])
+    fine: Flags = same.view(np.uint64)[:, 0] == _ALL
+    return fine
 
 
 def kinds_of(said: Words) -> Kinds:
@@ -140,8 +153,8 @@ def kinds_of(said: Words) -> Kinds:
 
 
 def _hashes(rows: Words) -> Words:
-    """One number for each id in rows of words around tags."""
-    mixed = rows[:, 4] & _FOUR
+    """One number for each id in rows of words that begin with tags."""
+    mixed = rows[:, 4] & _FIVE
     for place, factor in enumerate(_FACTORS):
         mixed = (mixed ^ rows[:, place]) * factor
         mixed ^= mixed >> np.uint64(29)

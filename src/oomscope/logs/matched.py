@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from oomscope.logs.blocks import Blocks
 from oomscope.logs.envelopes import entries_of
 from oomscope.logs.lines import MAX_LINE, Peeked
-from oomscope.logs.opens import BLOCK, Counts, Form
+from oomscope.logs.opens import BLOCK, Counts, Form, Matcher
 from oomscope.logs.parts import Part, matcher_of
 from oomscope.logs.shape import split_head
 
@@ -44,11 +44,11 @@ class Matched:
         for buffer, size in blocks:
             for place, line in matcher.take(buffer, size):
                 yield first + place, _text(line)
-            counts, matcher.counts = matcher.counts, Counts()
-            self._count(counts)
+            self._count_in(matcher)
             self._hand_on(matcher.frame(least=FLUSH))
         for place, line in matcher.rest():
             yield first + place, _text(line)
+        self._count_in(matcher)
         self._hand_on(matcher.frame(least=1))
         self.number = first + matcher.lines
         if blocks.rest:
@@ -73,6 +73,10 @@ class Matched:
     def _feed(self, lines: Iterator[tuple[int, str]]) -> None:
         entries = entries_of(lines, self._form.envelope, self._source.identity, self._state)
         self._book.drain(entries, self._source.label, self._form.envelope)
+
+    def _count_in(self, matcher: Matcher) -> None:
+        counts, matcher.counts = matcher.counts, Counts()
+        self._count(counts)
 
     def _count(self, counts: Counts) -> None:
         """Count what was not read among the lives of the input: of several, by the requests each is known to have."""

@@ -29,18 +29,19 @@ from oomscope.logs.heads import (
     read_heads,
 )
 from oomscope.logs.leads import MOST, leads_in
+from oomscope.logs.lines import MAX_LINE
 
 if TYPE_CHECKING:
     import polars as pl
 
-BLOCK = 1 << 20
-_WINDOW = 8  # blocks that wait for the rest of their requests
-_NUMBER = np.uint64(0xFFFF)
+BLOCK = 1 << 21  # the calls for a block cost as much as some hundred kB of it
+_WINDOW = 6  # blocks that wait for the rest of their requests, at most; half of them at least
 _LONGEST = 4000
 _LOOKED_AT = 64  # lines of a block that may tell of another place where the application's line begins
 _LAST = 256
 _PID_END = len("12345678]  INFO -- : ")
 _BEFORE_PID = len("I, [2026-11-23T08:23:04.484498 #")
+_SIGNS, _ONES, _HIGHS = (np.uint64(0x0101010101010101 * sign) for sign in (ord("#"), 0x01, 0x80))
 _REDIRECTED = word(b"Redirect")
 Left = tuple[int, bytes]  # number of the line and its bytes
 
@@ -101,12 +102,15 @@ class Matcher:
     def take(self, buffer: bytearray, size: int) -> Iterator[Left]:
         """One block; ``PAD`` bytes follow its ``size`` bytes."""
         self._waiting.append(self._sort_out(buffer, size))
-        self._match()
-        if len(self._waiting) > _WINDOW:
-            yield from sorted(self._waiting.popleft().lines.items())
+        if len(self._waiting) >= _WINDOW:
+            self._match()
+            for _ in range(_WINDOW // 2):
+                yield from sorted(self._waiting.popleft().lines.items())
 
     def rest(self) -> Iterator[Left]:
         """What is left of the last blocks."""
+        if self._waiting:
+            self._match()
         for waiting in self._waiting:
             yield from sorted(waiting.lines.items())
         self._waiting.clear()
@@ -134,9 +138,12 @@ class Matcher:
         left = left[heads.kinds[left] != QUIET]
         numbers, keys, kinds = keyed[~matched], keys[~matched], kinds[~matched]
         first, self.lines = self.lines, self.lines + starts.size
-        places = zip(left.tolist(), starts[left].tolist(), ends[left].tolist(), strict=True)
+        begins, stops = starts[left], ends[left]
+        places = zip(
+            left.tolist(), begins.tolist(), np.minimum(stops, begins + MAX_LINE).tolist(), strict=True
+        )
         lines = {first + place: bytes(buffer[start:end]) for place, start, end in places}
-        self._count(starts.size - left.size, size - sum(map(len, lines.values())) - left.size, whole)
+        self._count(starts.size - left.size, size - int((stops - begins).sum()) - left.size, whole)
         if self.form.prefix:
             self._note_processes(view, heads.tags[keyed[whole[3]]])
         if self.form.envelope != "bare" and len(self._leads) < MOST:
@@ -154,16 +161,13 @@ class Matcher:
         """Keep the last line of each process that is among the last of these lines."""
         tags = np.sort(tags)[-_LAST:]
         words = view.words[tags - _PID_END]
-        pids = np.zeros(tags.size, np.uint64)
-        for digits in range(1, 8):
-            here = (words >> np.uint64(8 * (7 - digits)) & np.uint64(0xFF)) == ord("#")
-            pids |= np.where(here, words >> np.uint64(8 * (8 - digits)), 0)
-        values, places = np.unique(pids[::-1], return_index=True)
-        for pid, place in zip(values.tolist(), places.tolist(), strict=True):
-            tag = int(tags[tags.size - 1 - place])
-            width = (pid.bit_length() + 7) // 8
-            start = tag - _PID_END + 8 - width - _BEFORE_PID
-            self.counts.heads[pid.to_bytes(8, "little").rstrip(b"\0")] = bytes(view.bytes[start:tag])
+        signs = words ^ _SIGNS
+        sign = (signs - _ONES) & ~signs & _HIGHS  # set where "#" is
+        pids = words & ~(sign | (sign - np.uint64(1)))
+        for pid, tag in dict(zip(pids.tolist(), tags.tolist(), strict=True)).items():
+            text = pid.to_bytes(8, "little").lstrip(b"\0")
+            start = tag - _PID_END + 8 - len(text) - _BEFORE_PID
+            self.counts.heads[text] = bytes(view.bytes[start:tag])
 
     def _match(self) -> None:
         """Drop requests that are whole now, over the border of blocks."""
@@ -203,11 +207,13 @@ def _whole(keys: Words, kinds: Kinds) -> Ints:
 
     Parameters may be missing (-1); nothing else may have the same id.
     """
-    if not 3 <= keys.size <= _NUMBER:
+    if keys.size < 3:
         return np.empty((4, 0), np.int64)
-    order = np.sort((keys & ~_NUMBER) | np.arange(keys.size, dtype=np.uint64))
-    places = (order & _NUMBER).view(np.int64)
-    key = order >> np.uint64(16)
+    width = np.uint64(keys.size.bit_length())
+    number = (np.uint64(1) << width) - np.uint64(1)
+    order = np.sort((keys & ~number) | np.arange(keys.size, dtype=np.uint64))
+    places = (order & number).view(np.int64)
+    key = order >> width
     border = np.ones(key.size + 1, np.bool_)
     np.not_equal(key[1:], key[:-1], out=border[1:-1])
     first = np.flatnonzero(border)
