@@ -31,13 +31,11 @@ def access_of(cluster: Cluster) -> AwsAccess:
 
 def call(action: Callable[..., Any], what: str, permission: str, **asked: Any) -> Any:
     """One AWS call. Raises SourceError that names the missing permission."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from oomscope.sources.aws_common import source_error
+    from oomscope.sources.aws_common import aws_errors, source_error
 
     try:
         return action(**asked)
-    except (BotoCoreError, ClientError) as error:
+    except aws_errors() as error:
         raise source_error(error, what, permission=permission) from error
 
 

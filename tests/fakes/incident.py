@@ -40,6 +40,7 @@ class Servers:
     prometheus: PrometheusState
     athena: AthenaState
     s3: Weather
+    logs: Weather  # in front of CloudWatch Logs
     config: Path
     urls: dict[str, str]  # of each server
     files: tuple[Path, ...]  # that name them
@@ -143,10 +144,13 @@ def live(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alb: str
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     kube, logs, metrics = kube_state(folder), cloudwatch_state(folder), prometheus_state(folder)
     athena, weather = AthenaState(LogTable(lines_of(folder / "alb"), "logs", "alb")), Weather()
+    over_logs = Weather()
     with contextlib.ExitStack() as stack:
         urls = {
             "kubernetes": stack.enter_context(kube_server(kube)),
-            "app_log": stack.enter_context(cloudwatch_server(logs)),
+            "app_log": stack.enter_context(
+                in_front_of(stack.enter_context(cloudwatch_server(logs)), over_logs)
+            ),
             "memory": stack.enter_context(prometheus_server(metrics)),
             "athena": stack.enter_context(aws_server(CloudWatchState(), athena)),
         }
@@ -175,7 +179,9 @@ def live(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alb: str
             url = "{urls["memory"]}"
             """
         )
-        yield Servers(kube, logs, metrics, athena, weather, config, urls, (config, kubernetes), monkeypatch)
+        yield Servers(
+            kube, logs, metrics, athena, weather, over_logs, config, urls, (config, kubernetes), monkeypatch
+        )
 
 
 def document(output: str) -> Any:

@@ -1,4 +1,4 @@
-"""A server in front of another one, such as moto's, that can deny everything or take its time."""
+"""A server in front of another one, such as moto's, that can deny everything, take its time, be busy, or lie."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Err
 
 @dataclass
 class Weather:
-    """``delay_s`` is waited before every answer."""
+    """``delay_s`` is waited before every answer. ``busy``: 429, as a proxy says it. ``lies``: 200 and nonsense."""
 
     denied: bool = False
+    busy: bool = False
+    lies: bool = False
     delay_s: float = 0.0
 
 
@@ -36,6 +38,12 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(self.weather.delay_s)
         if self.weather.denied:
             self._send(403, DENIED, {"Content-Type": "application/xml"})
+            return
+        if self.weather.busy:
+            self._send(429, b"Too Many Requests", {"Content-Type": "text/plain", "Retry-After": "1"})
+            return
+        if self.weather.lies:
+            self._send(200, b'{"events": "\xff\x00", "data": [[[', {"Content-Type": "application/json"})
             return
         connection = http.client.HTTPConnection(self.behind, timeout=60)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

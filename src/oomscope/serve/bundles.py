@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from oomscope import evidence
 from oomscope.errors import UnreadableError
 from oomscope.serve.settings import Settings
+from oomscope.sources.aws_common import aws_errors
 
 if TYPE_CHECKING:
     from oomscope.evidence import Bundle
@@ -123,29 +124,24 @@ class S3Bundles:
 
     def put(self, name: str, data: bytes) -> None:
         """See ``BundleStore``. Raises ``OSError`` when the bucket refuses."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             self._client().put_object(Bucket=self._bucket, Key=self._key(name), Body=data)
-        except (BotoCoreError, ClientError) as error:
+        except aws_errors() as error:
             raise OSError(f"the bucket {self._bucket} refused: {error}") from error
 
     def get(self, name: str) -> bytes:
         """See ``BundleStore``."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
+        errors: tuple[type[Exception], ...] = (*aws_errors(), OSError)
         try:
             answer = self._client().get_object(Bucket=self._bucket, Key=self._key(name))
             data: bytes = answer["Body"].read(MAX_ARCHIVE)
-        except (BotoCoreError, ClientError, OSError) as error:
+        except errors as error:
             raise _unreadable(str(error)) from error
         return data
 
     def delete(self, name: str) -> None:
         """See ``BundleStore``. Raises ``OSError`` when the bucket refuses."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             self._client().delete_object(Bucket=self._bucket, Key=self._key(name))
-        except (BotoCoreError, ClientError) as error:
+        except aws_errors() as error:
             raise OSError(f"the bucket {self._bucket} refused: {error}") from error

@@ -21,7 +21,7 @@ from oomscope.alb.names import end_by_name, may_hold
 from oomscope.alb.read import parse_alb_report
 from oomscope.errors import SourceError
 from oomscope.facts import Gap, Query, Target, Window
-from oomscope.sources.aws_common import AwsAccess, source_error
+from oomscope.sources.aws_common import AwsAccess, aws_errors, source_error
 from oomscope.sources.bounded import FileInput
 from oomscope.sources.interface import Fragment
 from oomscope.sources.limiter import limiter
@@ -228,8 +228,6 @@ class AlbS3Source:
         return FileInput(path=path, label=file.key.rpartition("/")[2], size=file.size)
 
     def _save(self, body: Any, path: Path, file: LogFile, unwanted: Callable[[], bool]) -> None:
-        from botocore.exceptions import BotoCoreError
-
         left = min(max(file.size, 1), self.max_bytes)
         try:
             with path.open("wb") as out:
@@ -238,15 +236,13 @@ class AlbS3Source:
                     left -= len(block)
                     if unwanted():
                         raise SourceError("timed_out", "no time left to fetch it")
-        except BotoCoreError as error:
+        except aws_errors() as error:
             raise source_error(error, f"read {file.key}") from error
 
     def _call(self, action: Any, what: str, permission: str, **asked: Any) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             return action(**asked)
-        except (ClientError, BotoCoreError) as error:
+        except aws_errors() as error:
             if "PermanentRedirect" in str(error) or "IllegalLocationConstraint" in str(error):
                 detail = f"{what}: bucket {self.bucket} is in another region"
                 raise SourceError("no_data", detail, fix="set aws.region to the bucket's") from error

@@ -16,7 +16,7 @@ from oomscope.alb.delivery import delivered_by
 from oomscope.alb.query import AlbQuery, AlbTable, Statement, discover
 from oomscope.errors import SourceError, UsageError
 from oomscope.facts import Gap, Query, Target, Window
-from oomscope.sources.aws_common import AwsAccess, source_error
+from oomscope.sources.aws_common import AwsAccess, aws_errors, source_error
 from oomscope.sources.interface import Fragment
 from oomscope.sources.limiter import limiter
 from oomscope.sources.live import ask_again, gap_of
@@ -305,11 +305,9 @@ def _tell(ctx: Context, state: str, scanned: int, seconds: float) -> None:
 
 
 def _call(action: Any, what: str, permission: str, **asked: Any) -> Any:
-    from botocore.exceptions import BotoCoreError, ClientError
-
     try:
         return action(**asked)
-    except (ClientError, BotoCoreError) as error:
+    except aws_errors() as error:
         text = str(error)
         if "output location" in text.lower():
             fix = "set alb.output_location, or give the workgroup a place for results"
@@ -321,11 +319,9 @@ def _call(action: Any, what: str, permission: str, **asked: Any) -> Any:
 
 def _stop(client: Any, run: str) -> None:
     """Stop a query that nobody waits for any more; it is billed for what it reads, so leave nothing running."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
     try:
         client.stop_query_execution(QueryExecutionId=run)
-    except (ClientError, BotoCoreError):
+    except aws_errors():
         return  # it may have ended by itself, and the caller is busy with the real reason
 
 

@@ -13,7 +13,9 @@ _DENIED = {
     "403",
 }  # fmt: skip
 _MISSING = {"ResourceNotFoundException", "NoSuchKey", "NoSuchBucket", "EntityNotFoundException", "404"}
-_BUSY = {"ThrottlingException", "Throttling", "TooManyRequestsException", "SlowDown", "RequestLimitExceeded"}
+_BUSY = {
+    "ThrottlingException", "Throttling", "TooManyRequestsException", "SlowDown", "RequestLimitExceeded", "429",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,14 @@ class AwsAccess:
             return session.client(service, endpoint_url=self.endpoint_url, config=settings)
         except BotoCoreError as error:
             raise source_error(error, f"make a client for {service}") from error
+
+
+def aws_errors() -> tuple[type[Exception], ...]:
+    """What a call may raise: botocore's own, and what its parsers let through of an answer that is none of AWS's."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+
+    return BotoCoreError, ClientError, ResponseParserError, ValueError
 
 
 def code_of(error: Exception) -> str:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from oomscope.errors import SourceError
-from oomscope.sources.aws_common import source_error
+from oomscope.sources.aws_common import aws_errors, source_error
 
 if TYPE_CHECKING:
     from oomscope.facts import Window
@@ -95,8 +95,6 @@ class Insights:
             )
 
     def _rows(self, group: str, text: str, window: Window) -> list[dict[str, str]]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             query = self.client.start_query(
                 logGroupName=group,
@@ -106,7 +104,7 @@ class Insights:
                 limit=MAX_ROWS,
             )["queryId"]
             answer = self._wait(query)
-        except (BotoCoreError, ClientError) as error:
+        except aws_errors() as error:
             raise source_error(
                 error, "Insights query", permission="logs:StartQuery, logs:GetQueryResults"
             ) from error

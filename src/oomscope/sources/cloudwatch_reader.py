@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oomscope.errors import SourceError
-from oomscope.sources.aws_common import is_throttle, source_error
+from oomscope.sources.aws_common import aws_errors, is_throttle, source_error
 from oomscope.sources.limiter import Limiter
 
 MAX_REPEATS = 3
@@ -164,8 +164,6 @@ class _Work:
         raise SourceError("cut", "interrupted while reading logs")
 
     def _page(self, piece: _Slice, end: int, token: str | None) -> dict[str, Any]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         # With a token the service continues its own span; the bounds must be repeated unchanged.
         bounds = {"startTime": piece.start, "endTime": end}
         request = {**self.request, **bounds, **({"nextToken": token} if token else {})}
@@ -175,7 +173,7 @@ class _Work:
                 self.progress.calls += 1
                 answer: dict[str, Any] = self.reader.client.filter_log_events(**request)
                 return answer
-            except (BotoCoreError, ClientError) as error:
+            except aws_errors() as error:
                 if not is_throttle(error):
                     what = f"read {self.request['logGroupName']}"
                     raise source_error(error, what, permission="logs:FilterLogEvents") from error
@@ -187,7 +185,7 @@ class _Work:
 
     def _keep(self, piece: _Slice, page: dict[str, Any]) -> bool:
         """Take the events of a page that are still this slice's; True when the slice is finished."""
-        found = page.get("events") or []
+        found = [event for event in page.get("events") or [] if "timestamp" in event and "message" in event]
         with self.lock:
             mine = [event for event in found if event["timestamp"] <= piece.end]
             piece.events += mine

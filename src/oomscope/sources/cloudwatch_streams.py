@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from oomscope.errors import SourceError
-from oomscope.sources.aws_common import source_error
+from oomscope.sources.aws_common import aws_errors, source_error
 
 if TYPE_CHECKING:
     from oomscope.facts import PodFacts, Target, Window
@@ -80,11 +80,9 @@ def find_layouts(
 
 
 def _describe(client: Any, name: str) -> dict[str, Any] | None:
-    from botocore.exceptions import BotoCoreError, ClientError
-
     try:
         answer = client.describe_log_groups(logGroupNamePrefix=name)
-    except (BotoCoreError, ClientError) as error:
+    except aws_errors() as error:
         raise source_error(error, f"describe {name}", permission="logs:DescribeLogGroups") from error
     return next((group for group in answer["logGroups"] if group["logGroupName"] == name), None)
 
@@ -151,8 +149,6 @@ def _names(client: Any, layout: Layout, pod: PodFacts, target: Target) -> list[s
 
 def list_streams(client: Any, group: str, prefix: str) -> list[str]:
     """Names of the streams that begin with ``prefix``. FilterLogEvents refuses a name that does not exist."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
     names: list[str] = []
     token: dict[str, str] = {}
     try:
@@ -162,7 +158,7 @@ def list_streams(client: Any, group: str, prefix: str) -> list[str]:
             if not answer.get("nextToken"):
                 return names
             token = {"nextToken": answer["nextToken"]}
-    except (BotoCoreError, ClientError) as error:
+    except aws_errors() as error:
         raise source_error(error, f"list streams of {group}", permission="logs:DescribeLogStreams") from error
     return names
 
