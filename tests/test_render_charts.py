@@ -82,6 +82,28 @@ def test_lives_of_one_pod_count_once() -> None:
     assert "1 other pod" in words(main(samples.strong(memory=memory)).wide)
 
 
+def test_an_earlier_life_that_two_sources_sampled_is_one_line() -> None:
+    def lines(*lives: list[list[Any]]) -> int:
+        memory = samples.memory(siblings=0)
+        dead = {**memory["series"][0], "container_id": "c3"}
+        past = [{**dead, "dead": False, "container_id": "c2", "points": points} for points in lives]
+        svg = main(samples.strong(memory={**memory, "series": [dead, *past]})).wide
+        return svg.count('stroke="#9aa5b1"')
+
+    fine = [[samples.stamp(110 - second), 100 * 2**20 + second] for second in range(20)]
+    assert lines(fine, fine[::10]) == lines(fine) > lines()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word"), [("oom_limit", "kill"), ("undetermined", "end"), ("not_oom", "end")]
+)
+def test_the_axis_ends_at_a_kill_only_where_there_was_one(verdict: str, word: str) -> None:
+    report = samples.strong(kill=samples.kill(verdict=verdict), impact={})
+    assert ({"kill", "end"} & set(words(main(report).wide))) == {word}
+    hidden = samples.unknown_in_flight().model_copy(update={"kill": samples.kill(verdict=verdict)})
+    assert f"What was open at the {word} cannot be told" in titles.requests_title(hidden)
+
+
 def test_other_kills_with_samples_become_small_pictures() -> None:
     killed = samples.ago(0)
     other = {

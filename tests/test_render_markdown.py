@@ -8,7 +8,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from oomscope.render import render
+from oomscope.render.escape import markdown_ticked
 from tests import sample_reports as samples
+from tests.real_reports import REAL
 
 HEADINGS = (
     "### Evidence Summary",
@@ -20,6 +22,7 @@ POSTMORTEM = (
     "### Summary",
     "### Impact",
     *HEADINGS[:3],
+    "### Trigger",
     "### Detection",
     "### Resolution",
     HEADINGS[3],
@@ -32,11 +35,36 @@ def test_golden(name: str, golden: Callable[[str, str], None]) -> None:
     golden(f"{name}.md", render(samples.SAMPLES[name](), "markdown", now=samples.NOW))
 
 
-@pytest.mark.parametrize("name", samples.SAMPLES)
-def test_headings_in_order(name: str) -> None:
-    lines = render(samples.SAMPLES[name](), "markdown").splitlines()
+EVERY = {**samples.SAMPLES, **REAL}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_headings_in_order_and_none_without_content(name: str) -> None:
+    lines = render(EVERY[name](), "markdown").splitlines()
     places = [lines.index(heading) for heading in POSTMORTEM]
     assert places == sorted(places)
+    for place in places:
+        assert lines[place + 1] == ""
+        assert lines[place + 2]
+        assert not lines[place + 2].startswith("#")
+
+
+def test_the_trigger_is_told_as_far_as_it_was_seen() -> None:
+    text = render(samples.strong(), "markdown")
+    told = text[text.index("### Trigger") : text.index("### Detection")]
+    assert "deploy 4f1c2e" in told
+    assert "the first `GET /admin/orders.csv` still in flight began, 96 s before the kill" in told
+    assert "_To be completed: why it happened now._" in told
+    untold = render(samples.bare_pod(), "markdown")
+    assert "### Trigger\n\n_To be completed: why it happened now._" in untold
+
+
+def test_what_stands_between_backticks_is_code() -> None:
+    assert markdown_ticked("2 of 2 had `id=7`; *none*") == "2 of 2 had `id=7`; \\*none\\*"
+    parser = MarkdownIt("gfm-like", {"html": True, "linkify": False})
+    for text in ("`<img src=x>` <b>", "a` <i>x</i> `b` `<i>`", "``<i>`` [a](b) `", "`[a](b)`![x](y)`"):
+        kinds = {c.type for t in parser.parse(markdown_ticked(text)) for c in t.children or ()}
+        assert kinds <= {"text", "code_inline", "text_special"}, text
 
 
 def test_every_field_of_the_original_format() -> None:

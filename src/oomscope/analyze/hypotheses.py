@@ -33,6 +33,7 @@ SAYS: dict[Pattern, str] = {
     "process_growth": "memory grows with all traffic (allocator, threads, caches); no single endpoint stands out",
     "not_oom": "the container was not killed for memory",
 }
+FROM_ALB = "(ALB access log)"
 SETTLES: dict[Pattern, tuple[str, ...]] = {
     "large_response": (
         "the response sizes of the suspect (ALB access log)",
@@ -90,10 +91,16 @@ def _hypothesis(
         probability=round(candidate.probability, 4), suspect=suspect_doc(case, candidate),
         statement=statement(case, candidate),
         against=tuple(sorted((*contra, *(p for p in extra if p.weight <= 0)), key=lambda p: (p.weight, p.text))),
-        would_settle=SETTLES[candidate.pattern], distinguishing=distinguishing(case, candidate),
+        would_settle=_would_settle(case, candidate), distinguishing=distinguishing(case, candidate),
         score=_sum(candidate),
     )  # fmt: skip
     return made.model_copy(update={"for_": (*pro, *(p for p in extra if p.weight > 0))})
+
+
+def _would_settle(case: Case, candidate: Candidate) -> tuple[str, ...]:
+    """What has been read already settles nothing more."""
+    read = case.bundle.accesses.height > 0
+    return tuple(hint for hint in SETTLES[candidate.pattern] if not (read and FROM_ALB in hint))
 
 
 def _status(case: Case, candidate: Candidate, word: Strength) -> Status:
@@ -111,9 +118,10 @@ def _at_kills(case: Case, candidate: Candidate, pooled: Pooled | None, ledger: L
     if name not in pooled.hits:
         return _not_open_here(pooled, weight, ledger)
     hits, chance = pooled.hits[name]
-    text = f"in flight at {hits} of {pooled.kills} kills; {chance:g} expected by chance"
+    only = "only " if weight < 0 else ""
+    text = f"in flight at {only}{hits} of {pooled.kills} kills; {chance:.2g} expected by chance"
     finding = ledger.add(
-        text, name="open_at_kills", value=float(hits), unit="kills", baseline=f"{chance:g} by chance"
+        text, name="open_at_kills", value=float(hits), unit="kills", baseline=f"{chance:.2g} by chance"
     )
     return (Point(finding=finding.id, text=text, weight=weight),)
 
@@ -197,8 +205,19 @@ def distinguishing(case: Case, candidate: Candidate) -> tuple[Distinguishing, ..
     if bad.is_empty():
         return ()
     found = contrast.distinguish(bad, ordinary)
+    open_ = int(case.transient.open[candidate.who])
+    told = tuple(_counted(trait, open_, "as slow") for trait in found)
     if any(trait.p_value is not None for trait in found):
-        return found
+        return told
     more = with_waiting(case, candidate.who, bad)
     tested = contrast.distinguish(more, ordinary) if more.height > bad.height else ()
-    return tuple(trait for trait in tested if trait.p_value is not None) or found
+    return tuple(_counted(trait, open_, "waiting") for trait in tested if trait.p_value is not None) or told
+
+
+def _counted(trait: Distinguishing, open_: int, rest: str) -> Distinguishing:
+    """Says which requests those are that are more than were in flight."""
+    if trait.of <= open_:
+        return trait
+    which = f"in flight or {rest}" if open_ else "slow ones" if rest == "as slow" else rest
+    start = f"{trait.hits} of {trait.of} "
+    return trait.model_copy(update={"text": trait.text.replace(start, f"{start}{which} ", 1)})

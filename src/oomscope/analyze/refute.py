@@ -51,9 +51,11 @@ def _answered(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Poi
 
 
 def _harmless_elsewhere(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Point | None:
-    """Runs as long as the oldest open one finished without a kill, here before or on other pods."""
+    """Runs as long as the oldest open one finished without a kill, here before or on other pods.
+
+    Nothing against a spike, where no single run is at fault, nor against a leak, which all runs feed."""
     oldest = case.transient.oldest[who]
-    if oldest <= 0 or candidate.pattern == "concurrent_spike":
+    if oldest <= 0 or candidate.pattern in ("concurrent_spike", "memory_leak"):
         return None
     runs = case.runs
     survived = int(((runs.who == who) & ~runs.open & (runs.duration >= oldest)).sum())

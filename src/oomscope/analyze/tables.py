@@ -42,11 +42,12 @@ def _endpoint_row(
     done = mine[~np.isnan(runs.end[mine])]
     duration = runs.end[done] - runs.start[done]
     method, pattern = case.names.pattern(runs.names[e])
+    seen = case.flight.unknown is None or bool(t.open.any())  # nobody saw what was open: that is not none
     row: dict[str, Any] = {
         "endpoint": runs.names[e], "kind": "job" if runs.is_job[e] else "endpoint", "method": method,
         "path_pattern": pattern, "count": mine.size, "share": tidy(mine.size / max(runs.who.size, 1)),
-        "open": int(t.open[e]), "expected": tidy(float(t.expected[e])),
-        "lift": tidy(float(t.open[e] / t.expected[e])) if t.expected[e] > 0 else None,
+        "open": int(t.open[e]) if seen else None, "expected": tidy(float(t.expected[e])),
+        "lift": tidy(float(t.open[e] / t.expected[e])) if seen and t.expected[e] > 0 else None,
         "survived": done.size,
         "verdict": "" if place is None or place[1].probability < 0.01 else place[2],
     }  # fmt: skip

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oomscope.analyze.growth import Fit
-from oomscope.analyze.ledger import Ledger, shorten, tidy
+from oomscope.analyze.ledger import Ledger
 from oomscope.analyze.memory import LATE_S
+from oomscope.analyze.pointers import memory_refs, open_refs
 from oomscope.analyze.scores import grown_while_open
 from oomscope.analyze.transient import LATE_END_S
-from oomscope.report import EvidenceRef, Finding, Point
-from oomscope.units import format_bytes, format_seconds, iso
+from oomscope.report import Finding, Point
+from oomscope.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from oomscope.analyze.case import Case
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 SILENT = ("prior",)
 SHOWN_FROM = 0.05  # nats
+SEEN_OFTEN = 3  # runs from which there is a usual duration
+ALIKE = 1.5  # largest to median: less is no difference
 
 
 def points(case: Case, candidate: Candidate, ledger: Ledger) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
@@ -87,13 +90,45 @@ def _age(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding 
     oldest = case.transient.oldest[who]
     if oldest <= 0:
         return None
-    usual = float(np.exp(case.base.mu[who]))
     return ledger.add(
-        f"the oldest had been running {format_seconds(oldest)}; it usually takes {format_seconds(usual)}",
+        f"the oldest had been running {format_seconds(oldest)}; {_usual(case, who)}",
         name="oldest_age",
         value=float(oldest),
         unit="s",
-        baseline=f"median {format_seconds(usual)}",
+        baseline=_usual(case, who),
+        evidence=open_refs(case, who),
+    )
+
+
+def _usual(case: Case, who: int) -> str:
+    """How long a run takes; of one hardly seen before, what is expected of anything here."""
+    seen = case.base.n[who] >= SEEN_OFTEN
+    takes = format_seconds(float(np.exp(case.base.mu[who])))
+    return f"it usually takes {takes}" if seen else f"{takes} would be usual here, it had hardly run before"
+
+
+def _alone(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
+    count, oldest = case.transient.open[who], case.transient.oldest[who]
+    if oldest <= 0:
+        return None
+    return ledger.add(
+        f"only {count:.0f} of its requests {'was' if count == 1 else 'were'} open: one long run, no pile",
+        name="open_alone",
+        value=float(count),
+        unit="requests",
+        evidence=open_refs(case, who),
+    )
+
+
+def _not_long(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
+    oldest = case.transient.oldest[who]
+    if oldest <= 0:
+        return None
+    return ledger.add(
+        f"none had run long enough to fill the memory alone: the oldest for {format_seconds(oldest)}",
+        name="not_long",
+        value=float(oldest),
+        unit="s",
         evidence=open_refs(case, who),
     )
 
@@ -128,15 +163,50 @@ def _arrivals(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Fin
     )
 
 
+def _no_burst(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
+    arrivals = case.transient.arrivals
+    more = float(arrivals.recent[who] - arrivals.expected[who])
+    window = format_seconds(float(arrivals.window[who]))
+    return ledger.add(
+        f"no large burst: {_small(more)} more than by its rate started in the last {window}"
+        if more > 0
+        else f"no burst: no more than by its rate started in the last {window}",
+        name="no_burst",
+        value=more,
+        unit="requests",
+        baseline=f"{_small(arrivals.expected[who])} in that time",
+    )
+
+
 def _growth(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
+    """For: how much of the growth its activity accounts for. Against: others' activity, or all traffic, fits better."""
     if case.growth is None:
         return ledger.add(
             "no memory samples of the dead container to hold its activity against", name="growth", value=None
         )
     fit, unit, each = _best_fit(case, candidate, who)
+    against = candidate.terms.get("growth", 0.0) < 0
     return ledger.add(
-        f"memory grew while it was active: {format_bytes(fit.beta[who])} {each} accounts for"
+        f"memory followed other activity better than its own ({unit})"
+        if against
+        else f"memory grew while it was active: {format_bytes(fit.beta[who])} {each} accounts for"
         f" {_percent(float(fit.share[who]))} of the growth",
+        name="growth_fit" if against else "growth_share",
+        value=float(fit.ll[who]) if against else float(fit.share[who]),
+        unit="nats" if against else "share",
+        baseline=f"all traffic together: {_percent(fit.total_share)}; log-likelihood gain {fit.ll[who]:.1f} over"
+        f" {fit.rows} intervals ({unit})",
+        evidence=memory_refs(case),
+    )
+
+
+def _share(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
+    if case.growth is None:
+        return None
+    fit, unit, each = _best_fit(case, candidate, who)
+    share = _percent(float(fit.share[who]))
+    return ledger.add(
+        f"its activity accounts for only {share} of the growth: {format_bytes(fit.beta[who])} {each}",
         name="growth_share",
         value=float(fit.share[who]),
         unit="share",
@@ -165,13 +235,17 @@ def _best_fit(case: Case, candidate: Candidate, who: int) -> tuple[Fit, str, str
 
 def _sent(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
     sizes = case.runs.sent[(case.runs.who == who) & ~np.isnan(case.runs.sent)]
+    largest, usual = float(case.transient.sent_max[who]), float(np.median(sizes))
+    median = f"its median is {format_bytes(usual)}"
+    if largest < ALIKE * usual:  # all of them are large: others are what to compare with
+        every = case.runs.sent[~np.isnan(case.runs.sent)]
+        median = f"the median of all endpoints is {format_bytes(float(np.median(every)))}"
     return ledger.add(
-        f"its largest finished response was {format_bytes(case.transient.sent_max[who])};"
-        f" the median is {format_bytes(float(np.median(sizes)))}",
+        f"its largest finished response was {format_bytes(largest)}; {median}",
         name="largest_response",
-        value=float(case.transient.sent_max[who]),
+        value=largest,
         unit="bytes",
-        baseline=f"median {format_bytes(float(np.median(sizes)))} of {sizes.size}",
+        baseline=f"median {format_bytes(usual)} of {sizes.size}",
     )
 
 
@@ -215,11 +289,13 @@ def _few(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
 
 
 def _rise(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
+    """Slow causes ask for an end like any other time."""
     ratio, window = case.memory.last_rise, case.memory.rise_window_s
     if ratio is None or window is None:
         return None
+    jump = "memory jumped at the end" if ratio > 1 else "memory did not jump at the end"
     return ledger.add(
-        f"the last {format_seconds(window)} added {_small(ratio)} times the largest usual rise in such a time",
+        f"{jump}: the last {format_seconds(window)} added {_small(ratio)} times the largest usual rise in such a time",
         name="last_rise",
         value=float(ratio),
         unit="times",
@@ -231,8 +307,9 @@ def _sudden(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Findi
     ratio = case.memory.late_rise
     if ratio is None:
         return None
+    much = "little more than" if ratio >= 1 else "no more than"
     return ledger.add(
-        f"the last {format_seconds(LATE_S)} added {_small(ratio)} times the largest usual rise in such a time",
+        f"the last {format_seconds(LATE_S)} rose {much} usual: {_small(ratio)} times the largest rise in such a time",
         name="late_rise",
         value=float(ratio),
         unit="times",
@@ -266,7 +343,8 @@ def _same(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding
 def _busy(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
     runs, usual = float(case.base.count[who]), float(np.median(case.base.count))
     return ledger.add(
-        f"it ran {runs:.0f} times before; the median endpoint {usual:.0f} times",
+        f"{runs:.0f} of its runs began more than {format_seconds(case.base.guard_s)} before the end;"
+        f" of the median endpoint {usual:.0f}",
         name="runs_before",
         value=runs,
         unit="requests",
@@ -279,10 +357,10 @@ def _slow(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding
     late = (runs.who == who) & runs.dead & ~runs.open & (runs.end > -LATE_END_S)
     if not late.any():
         return None
-    longest, usual = float(runs.duration[late].max()), float(np.exp(case.base.mu[who]))
+    longest = float(runs.duration[late].max())
     return ledger.add(
-        f"a run that ended just before took {format_seconds(longest)}; it usually takes {format_seconds(usual)}",
-        name="slow_before", value=longest, unit="s", baseline=f"median {format_seconds(usual)}",
+        f"a run that ended just before took {format_seconds(longest)}; {_usual(case, who)}",
+        name="slow_before", value=longest, unit="s", baseline=_usual(case, who),
     )  # fmt: skip
 
 
@@ -308,49 +386,15 @@ SPEAKERS: dict[str, Speaker] = {
     "tight": _tight,
     "sudden": _sudden,
     "busy": _busy,
-    "share": _growth,
+    "share": _share,
     "same_input": _same,
-    "alone": _age,
-    "no_burst": _arrivals,
+    "alone": _alone,
+    "no_burst": _no_burst,
     "no_body": _received,
-    "not_long": _age,
+    "not_long": _not_long,
     "received": _received,
     "allocs": _allocs,
     "few": _few,
     "slow": _slow,
     "one_explains": _one_explains,
 }
-
-
-# ------------------------------------------------------------------------------------------------------- evidence
-
-
-def open_refs(case: Case, who: int, limit: int = 5) -> tuple[EvidenceRef, ...]:
-    """Log or ALB rows of the endpoint's open runs, oldest first."""
-    runs = case.runs
-    refs: list[EvidenceRef] = []
-    name, is_job = runs.names[who], bool(runs.is_job[who])
-    table = case.flight.jobs if is_job else case.flight.requests
-    column = "job_class" if is_job else "endpoint"
-    mine = table.filter(table[column] == name)
-    oldest = mine.sort("age_s", descending=True, maintain_order=True).head(limit)
-    for row in oldest.iter_rows(named=True):
-        source = row["stream"] or ("alb" if not is_job else "app_log")
-        ref = f"line {row['line']}" if row["line"] is not None else row.get("request_id")
-        refs.append(EvidenceRef(source=source, ref=ref, raw=shorten(row["raw"])))
-    return tuple(refs)
-
-
-def memory_refs(case: Case) -> tuple[EvidenceRef, ...]:
-    """The dead container's last sample."""
-    curve = case.memory.dead
-    if curve is None or case.kill.killed_at is None:
-        return ()
-    last = f"{format_bytes(curve.y[-1])}, {format_seconds(-float(curve.t[-1]))} before the kill"
-    return (
-        EvidenceRef(
-            source=curve.source or "memory",
-            ref=f"{curve.pod or '?'} {curve.metric}, {curve.t.size} samples to {iso(case.kill.killed_at)}",
-            raw=f"last sample {last}; step {tidy(curve.step_s)} s",
-        ),
-    )

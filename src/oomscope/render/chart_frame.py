@@ -71,7 +71,7 @@ def frame_of(report: Report) -> Frame | None:
     begin = begin or (samples[0][0] if samples else None)
     if end is None or begin is None or begin >= end:
         return None
-    word = "kill" if killed and report.kill.verdict != "not_oom" else "end"
+    word = "kill" if killed and report.kill.verdict.startswith("oom") else "end"
     return Frame(end, (begin - end).total_seconds(), killed is not None, word)
 
 

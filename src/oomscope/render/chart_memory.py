@@ -126,7 +126,12 @@ def _earlier_lives(report: Report, frame: Frame) -> list[list[tuple[float, float
     rows = [one for one in fields.rows(report.memory, "series") if one.get("dead") is not True]
     rows = [one for one in rows if pod and fields.text(one, "pod") == pod]
     known = [one for one in rows if fields.text(one, "container_id")] or rows
-    mine = [inside(one, frame) for one in known]
+    best: dict[str, list[tuple[float, float]]] = {}  # several sources may have sampled one life
+    for one in known:
+        key, points = fields.text(one, "container_id"), inside(one, frame)
+        if len(points) > len(best.get(key, [])):
+            best[key] = points
+    mine = [inside(one, frame) for one in known] if "" in best else list(best.values())
     return [life for points in mine for life in _lives(points) if len(life) > 1][:12]
 
 

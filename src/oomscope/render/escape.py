@@ -103,6 +103,15 @@ def markdown_code(text: object, limit: int = MAX_TEXT) -> str:
     return f"{fence}{space}{out}{space}{fence}" if out.strip() else "` `"
 
 
+_TICKS = re.compile(r"`([^`]{1,200})`")
+
+
+def markdown_ticked(text: object, limit: int = MAX_TEXT) -> str:
+    """``text`` as inert Markdown; what stands between backticks is shown as code, as in the other forms."""
+    parts = _TICKS.split(clean(text, limit))
+    return "".join(markdown_code(part) if place % 2 else markdown(part) for place, part in enumerate(parts))
+
+
 _SLACK = re.compile(r"[*~`@]|\b_|_\b|:(?=[a-z0-9_+-]*[a-z][a-z0-9_+-]*:)")
 
 

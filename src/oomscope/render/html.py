@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 IN_FLIGHT, ENDPOINTS, KILLS, TIMELINE, FINDINGS = 100, 60, 40, 80, 120  # rows on the page
 EMBED_BYTES = 600_000
+_UNIT = re.compile(r"(?<=\d) (?=(?:[KMGT]iB|B|ms|s|min|h|d|%)(?![\w/]))")
 _TICKS = re.compile(r"`([^`]{1,200})`")
 _EMBEDDED = re.compile(r'<script type="application/json" id="oomscope-report">([^<]*)</script>')
 
@@ -58,6 +59,7 @@ def _template() -> Template:
     )
     environment.filters |= {
         "clean": clean,
+        "said": _said,
         "ticked": _ticked,
         "seconds": format_seconds,
         "size": format_bytes,
@@ -73,7 +75,12 @@ def _ticked(text: object, most: int = 900) -> Markup:
     """Cleaned and escaped text; what stands between backticks is shown as code, as in the other forms."""
     from markupsafe import Markup, escape
 
-    return Markup(_TICKS.sub(r"<code>\1</code>", str(escape(clean(text, most)))))  # noqa: S704 (escaped above)
+    return Markup(_TICKS.sub(r"<code>\1</code>", str(escape(_said(text, most)))))  # noqa: S704 (escaped above)
+
+
+def _said(text: object, most: int = 900) -> str:
+    """Cleaned text in which no line ends between a number and its unit."""
+    return _UNIT.sub("\u00a0", clean(text, most))
 
 
 def _hash(text: str) -> str:

@@ -1,6 +1,7 @@
 """The report as Markdown in postmortem order, with the four headings of the original workflow in their places.
 
-Detection and resolution are left for people to fill in. Every foreign text is escaped or in a code span.
+What only people know (why now, detection, resolution) is left for people to fill in. Every foreign text is escaped or
+in a code span.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from datetime import datetime
 from oomscope.render import fields, phrases, titles, view
 from oomscope.render.escape import markdown as md
 from oomscope.render.escape import markdown_code as code
+from oomscope.render.escape import markdown_ticked as ticked
 from oomscope.render.fields import Row
 from oomscope.render.style import Style
 from oomscope.render.words import CONFIRMED, PATTERNS, STRENGTHS
@@ -33,6 +35,7 @@ def render_markdown(report: Report, style: Style) -> str:
         _in_flight(report, style),
         _hypotheses(report),
         _patterns(report),
+        _trigger(report, style),
         ["### Detection", "", "_To be filled in: who noticed, how, after how long._"],
         ["### Resolution", "", "_To be filled in._"],
         _actions(report),
@@ -224,8 +227,8 @@ def _hypothesis(number: int, one: Hypothesis) -> list[str]:
     lines = [f"{number}. **{md(one.id)}** {title}{pattern.lower() if title else pattern} "
              f"(**{view.hypothesis_word(one)}**): {md(one.statement)}"]  # fmt: skip
     for label, points in (("For", one.for_), ("Against", one.against)):
-        lines += [f"   - {label}: {md(point.text)}" for point in points[:10]]
-    lines += [f"   - Sets it apart: {md(trait.text or trait.name)}" for trait in one.distinguishing[:5]]
+        lines += [f"   - {label}: {ticked(point.text)}" for point in points[:10]]
+    lines += [f"   - Sets it apart: {ticked(trait.text or trait.name)}" for trait in one.distinguishing[:5]]
     return lines + [f"   - Would settle it: {md(hint)}" for hint in one.would_settle[:3]]
 
 
@@ -235,11 +238,46 @@ def _patterns(report: Report) -> list[str]:
     lines = ["#### The four common patterns", ""]
     for pattern in (phrases.pattern_row(row) for row in report.patterns[:12]):
         lines.append(
-            f"- {md(pattern['title'])}: **{md(pattern['status'])}**. {md(pattern['statement'])}".rstrip()
+            f"- {md(pattern['title'])}: **{md(pattern['status'])}**. {md(view.capital(pattern['statement']))}".rstrip()
         )
-        lines += [f"  - For: {md(text)}" for text in pattern["for_"]]
-        lines += [f"  - Against: {md(text)}" for text in pattern["against"]]
+        lines += [f"  - For: {ticked(text)}" for text in pattern["for_"]]
+        lines += [f"  - Against: {ticked(text)}" for text in pattern["against"]]
     return lines
+
+
+def _trigger(report: Report, style: Style) -> list[str]:
+    """When it began and what came before, as far as it was seen."""
+    lines = ["### Trigger", ""]
+    killed = report.kill.killed_at
+    if killed and report.kill.verdict.startswith("oom"):
+        if began := fields.when(report.memory, "rise_from"):
+            lines.append(
+                f"- {style.clock(began, day=True)} memory began its last rise{_before(began, killed)}"
+            )
+        one = view.lead(report)
+        name = one.suspect.endpoint if one and view.answer(report).accused else None
+        first = min(
+            (r.started_at for r in report.in_flight if name and r.endpoint == name and r.started_at),
+            default=None,
+        )
+        if first and one:
+            who = code(view.suspect_name(one.suspect, one.pattern))
+            lines.append(
+                f"- {style.clock(first, day=True)} the first {who} still in flight began{_before(first, killed)}"
+            )
+    for row in _changes(report):
+        lines.append(f"- {style.clock(fields.when(row, 'at'), day=True)} {md(fields.text(row, 'text'), 200)}")
+    return [*lines, *([""] if len(lines) > 2 else []), "_To be completed: why it happened now._"]
+
+
+def _before(at: datetime, killed: datetime) -> str:
+    return f", {format_seconds((killed - at).total_seconds())} before the kill" if at < killed else ""
+
+
+def _changes(report: Report) -> list[Row]:
+    """The last few changes before the end: deploys, settings, scaling."""
+    marks = [row for row in fields.rows(report.chart, "marks") if fields.when(row, "at")]
+    return [row for row in marks if fields.text(row, "kind") in ("deploy", "config", "scale")][-3:]
 
 
 def _actions(report: Report) -> list[str]:
@@ -289,7 +327,7 @@ def _read(report: Report) -> list[str]:
     if said := phrases.coverage_line(report.coverage):
         lines.append(f"- {md(said)}")
     for query in report.queries[:40]:
-        rows = f" ({query.rows:,} rows)" if query.rows is not None else ""
+        rows = f" ({view.plural(query.rows, 'row')})" if query.rows is not None else ""
         lines.append(f"- {md(view.source_name(query.source))}{rows}: {code(query.text, 500)}")
     tool = " ".join(part for part in (report.tool.get("name"), report.tool.get("version")) if part)
     lines += [f"- Made by {md(tool, 80)}, report format {report.format}"] if tool else []

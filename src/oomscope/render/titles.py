@@ -93,7 +93,7 @@ def requests_title(report: Report) -> str:
     ages = [age for row in opened if (age := fields.number(row, "age_s")) is not None]
     count = view.in_flight_count(report)
     if count is None:
-        return "What was open at the kill cannot be told; requests that completed"
+        return f"What was open at the {_end(report)} cannot be told; requests that completed"
     if not count and not opened:
         return f"No request was open at the {_end(report)}"
     if not count:  # jobs only

@@ -325,7 +325,7 @@ def legend(report: Report) -> str:
         cut = (
             "Dark bars were cut by the end; light bars completed"
             if "in_flight" in states
-            else "Bars completed"
+            else "Bars are requests that completed"
         )
         accused = any(bar.get("suspect") is True for bar in bars)
         said.append(cut + ("; red is the suspect, pale red its runs that survived." if accused else "."))
