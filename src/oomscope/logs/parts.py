@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +15,8 @@ from oomscope.logs.lines import MAX_LINE, Peeked
 from oomscope.logs.opens import BLOCK, Counts, Form, Left, Matcher
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import polars as pl
 
     from oomscope.logs.interface import LogInput
@@ -71,6 +71,9 @@ def plain_path(source: LogInput) -> Path | None:
 
 
 def _shared(path: Path, start: int, size: int, form: Form) -> Iterator[Part]:
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     cuts = [start, *(line_start(path, at) for at in range(start + _PART, size - _PART // 2, _PART)), size]
     parts = list(pairwise(cuts))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:

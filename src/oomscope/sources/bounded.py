@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from oomscope.evidence import is_bundle
-from oomscope.facts import GapReason
 from oomscope.logs.interface import Identity
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from oomscope.facts import GapReason
 
 MIB = 1024 * 1024
 _CHUNK = 256 * 1024
@@ -221,6 +221,8 @@ def walk(root: Path, limits: Limits) -> Iterator[Found]:
     folders = [(base, 0)]
     while folders:
         folder, depth = folders.pop()
+        from oomscope.evidence import is_bundle
+
         if is_bundle(folder):
             yield Found(folder, _label(folder, base) if folder != base else base.name, "bundle")
             continue
