@@ -257,12 +257,10 @@ def _number(
 
 def _equal(view: View, begin: Ints, text: bytes) -> Bools:
     """At which positions the text stands (positions are far enough from the end to hold it)."""
-    words = -(-len(text) // 8)
-    if not words:
+    if not text:
         return np.ones(len(begin), bool)
-    model = np.frombuffer(text.ljust(8 * words, b"\0"), "<u8")
-    mask = np.frombuffer((b"\xff" * len(text)).ljust(8 * words, b"\0"), "<u8")
-    same: Bools = ~(((view.block(begin, words) ^ model) & mask).any(axis=1))
+    item = np.ndarray((len(view.data) - len(text) + 1,), f"V{len(text)}", view.data, strides=(1,))
+    same: Bools = item[begin] == np.void(text)
     return same
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,11 +14,13 @@ from oomscope.facts import ACCESS_SCHEMA, Window, polars_schema
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Rows with times in microseconds -> ACCESS_SCHEMA."""
-    schema = polars_schema(ACCESS_SCHEMA)
-    plain = {name: pl.Int64 if ACCESS_SCHEMA[name] == "time" else kind for name, kind in schema.items()}
-    return pl.DataFrame(rows, schema=plain).cast(schema)  # type: ignore[arg-type]
+def frame_of(rows: list[dict[str, Any]], columns: Collection[str] = ACCESS_SCHEMA) -> pl.DataFrame:
+    """Rows with times in microseconds -> ACCESS_SCHEMA, or the part of it that is asked for."""
+    return pl.DataFrame([
+        pl.Series(name, [row.get(name) for row in rows], pl.Int64 if ACCESS_SCHEMA[name] == "time" else kind).cast(kind)
+        for name, kind in polars_schema(ACCESS_SCHEMA).items()
+        if name in columns
+    ])  # fmt: skip
 
 
 def micros_of(at: datetime) -> int:

@@ -31,7 +31,7 @@ from oomscope.alb.bytesview import (
     times,
     tokens,
 )
-from oomscope.alb.columns import METHODS, PROTOCOLS, SIDES, TYPES, schema_of, table
+from oomscope.alb.columns import METHODS, PROTOCOLS, SIDES, TYPES, table
 from oomscope.alb.line import MAX_LINE, AlbStats, Bounds, read_line, split_request
 from oomscope.alb.rows import frame_of
 
@@ -63,10 +63,10 @@ def scan(
         first += stats.lines
         odd_rows += rows
         if len(odd_rows) >= _ODD_ROWS:  # a table for every few of them would cost more than reading them
-            frame, odd_rows = pl.concat([frame, frame_of(odd_rows).select(frame.columns)]), []
+            frame, odd_rows = pl.concat([frame, frame_of(odd_rows, columns)]), []
         yield frame, stats
     if odd_rows:
-        yield frame_of(odd_rows).select(list(schema_of(columns))), AlbStats()
+        yield frame_of(odd_rows, columns), AlbStats()
 
 
 def _blocks(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
@@ -174,8 +174,7 @@ def _prove(lines: Lines) -> tuple[dict[str, Any], Bools]:
     good = np.searchsorted(quotes, lines.stop) - first >= _QUOTES
     good &= (lines.stop - lines.start <= MAX_LINE) & (view.bytes[lines.stop - 1] != _RETURN)
     which = first + np.arange(_QUOTES)[:, None]  # a row for each quote: read together, lies together
-    np.minimum(which, len(quotes), out=which)  # short lines index something
-    quote = np.append(quotes, high - 1)[which]
+    quote = np.append(quotes, np.full(_QUOTES, high - 1))[which]  # short lines index something
     good &= _skeleton(view, quote)
     space, words_good = _head(view, lines.body, quote[0])
     good &= words_good
