@@ -34,6 +34,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 OPEN_ALL = "document.querySelectorAll('details').forEach(d => d.open = true)"
+A4 = 710  # pixels between the margins of the printed page
 OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
 # Every text of the visible charts must lie inside the page.
 CUT = """[...document.querySelectorAll('figure svg text')].map(t => t.getBoundingClientRect())
@@ -60,7 +61,7 @@ def test_quiet_and_inside_the_window(
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("name", [*REAL, "hostile"])
+@pytest.mark.parametrize("name", [*REAL, "hostile", "abstention", "child_kill", "unknown_in_flight"])
 def test_no_violation_of_accessibility_rules(
     window: chromium.Browser, pages: dict[str, Path], name: str, dark: bool
 ) -> None:
@@ -104,17 +105,36 @@ def test_sort_filter_hover_and_copy(window: chromium.Browser, pages: dict[str, P
     assert "OOMKilled  shop/web" in window.run("document.getElementById('as-text').textContent")
 
 
-def test_readable_with_scripts_off(window: chromium.Browser, pages: dict[str, Path]) -> None:
+NEEDS_SCRIPT = (".tools button", ".command button", "input[type=search]")
+
+
+def _box(window: chromium.Browser, root: int, selector: str) -> tuple[int, int]:
+    """Width and height of the first such element; nothing when it is not laid out."""
+    node = window.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+    if not node:
+        return 0, 0
+    try:
+        model = window.call("DOM.getBoxModel", nodeId=node)["model"]
+    except AssertionError:  # Chromium's answer for what has no box
+        return 0, 0
+    return model["width"], model["height"]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", ["strong", "child_kill", "nobody", "abstention", "spike"])
+def test_readable_with_scripts_off(
+    window: chromium.Browser, pages: dict[str, Path], name: str, width: int
+) -> None:
     window.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
-        window.open(pages["strong"], width=1280, dark=False)
+        window.open(pages[name], width=width, dark=False)
         window.call("DOM.enable")
         root = window.call("DOM.getDocument")["root"]["nodeId"]
-        for selector in (".answer .name", "figure.main .wide svg", "#hypotheses"):
-            node = window.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-            model = window.call("DOM.getBoxModel", nodeId=node)["model"]
-            assert model["width"] > 0
-            assert model["height"] > 0
+        drawn = "figure.main .narrow svg" if width == 390 else "figure.main .wide svg"
+        for selector in (".answer", drawn, "#hypotheses", "#ends tbody tr" if name != "nobody" else "#read"):
+            assert min(_box(window, root, selector)) > 0, selector
+        for selector in NEEDS_SCRIPT:
+            assert _box(window, root, selector) == (0, 0), selector
     finally:
         window.call("Emulation.setScriptExecutionDisabled", value=False)
 
@@ -123,6 +143,9 @@ def test_prints_on_two_pages(window: chromium.Browser, pages: dict[str, Path]) -
     import base64
 
     for name in ("strong", "abstention", "crowd", "child_kill", *REAL):
-        window.open(pages[name], width=1280, dark=False)
+        window.open(pages[name], width=A4, dark=False)
+        window.call("Emulation.setEmulatedMedia", media="print", features=[])
+        assert window.run(OVERFLOW) <= 0, name
+        window.call("Emulation.setEmulatedMedia", media="", features=[])
         pdf = base64.b64decode(window.call("Page.printToPDF", preferCSSPageSize=True)["data"])
         assert 1 <= pdf.count(b"/Type /Page\n") <= 2, name

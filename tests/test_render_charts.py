@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from oomscope.render import charts, titles
+from oomscope.render import chart_memory, charts, titles
 from oomscope.render.chart_frame import NARROW, WIDE, Frame, frame_of, hatch, spread, ticks, title_lines
 from oomscope.report import Report
 from tests import sample_reports as samples
@@ -102,6 +102,18 @@ def test_the_axis_ends_at_a_kill_only_where_there_was_one(verdict: str, word: st
     assert ({"kill", "end"} & set(words(main(report).wide))) == {word}
     hidden = samples.unknown_in_flight().model_copy(update={"kill": samples.kill(verdict=verdict)})
     assert f"What was open at the {word} cannot be told" in titles.requests_title(hidden)
+
+
+def test_the_last_size_stands_clear_of_a_short_life() -> None:
+    """A container that booted in the middle of a narrow picture: its label hangs below the curve, not on it."""
+    sizes = [(-20, 30), (-18, 250), (-14, 300), (-9, 340), (-4, 360), (0, 383)]
+    points = [(float(at), size * 2.0**20) for at, size in sizes]
+    scale = chart_memory.Scale([size for _, size in points], 384 * 2.0**20, NARROW.tall)
+    said = (383.0, "383 MiB", "#000")
+    layers = chart_memory._labels_inside(points, said, NARROW, scale, (384 * 2.0**20, None), -63.0)
+    (label,) = layers[0]["data"]["values"]
+    wide = 63 * len("383 MiB") * NARROW.size * 0.56 / NARROW.width
+    assert label["y"] < min(size for at, size in sizes if at >= -wide)
 
 
 def test_other_kills_with_samples_become_small_pictures() -> None:

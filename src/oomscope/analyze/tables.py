@@ -121,7 +121,7 @@ def timeline(case: Case, kills: list[KillCase]) -> tuple[dict[str, Any], ...]:
     for kill in kills:
         note(
             kill.killed_at,
-            f"{kill.pod_name or kill.container or 'container'}: {kill.statement}"[:200],
+            f"{kill.pod_name or kill.container or 'a container of no known pod'}: {kill.statement}"[:200],
             "verdict",
             "kill",
         )

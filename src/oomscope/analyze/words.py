@@ -343,8 +343,8 @@ def _same(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding
 def _busy(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
     runs, usual = float(case.base.count[who]), float(np.median(case.base.count))
     return ledger.add(
-        f"{runs:.0f} of its runs began more than {format_seconds(case.base.guard_s)} before the end;"
-        f" of the median endpoint {usual:.0f}",
+        f"it ran {runs:.0f} times up to {format_seconds(case.base.guard_s)} before the end;"
+        f" the median endpoint {usual:.0f} times",
         name="runs_before",
         value=runs,
         unit="requests",

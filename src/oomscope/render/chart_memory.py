@@ -94,7 +94,16 @@ def memory_chart(
         *_marks(report, frame, layout, scale),
         *kill_line(frame),
         *room_right(layout, scale.top),
-        *_labels(report, _clipped(points, frame), others, layout, scale, (limit, request), Style(tz=tz)),
+        *_labels(
+            report,
+            _clipped(points, frame),
+            others,
+            layout,
+            scale,
+            (limit, request),
+            Style(tz=tz),
+            frame.start,
+        ),
     ]
     return stacked(layers, layout.width, layout.tall, title_lines(titles.memory_title(report), layout))
 
@@ -282,6 +291,7 @@ def _labels(
     scale: Scale,
     levels: tuple[float | None, float | None],
     style: Style,
+    start: float,
 ) -> list[Spec]:
     """What the lines are: right of the kill line, or inside the picture when it is narrow."""
     last, value = points[-1]
@@ -290,7 +300,7 @@ def _labels(
     if layout.small:
         return []
     if layout.narrow:
-        return _labels_inside(points, said, layout, scale, levels)
+        return _labels_inside(points, said, layout, scale, levels, start)
     wanted = [*_right_labels(report, others, levels, scale, style), said]
     places = spread([-y for y, _, _ in wanted], 15 * scale.per_y)
     layers = []
@@ -307,19 +317,20 @@ def _labels_inside(
     layout: Layout,
     scale: Scale,
     levels: tuple[float | None, float | None],
+    start: float,
 ) -> list[Spec]:
     """Limit and request above their lines; the last sample above its dot, or under the curve when the limit is near."""
     height, text, color = said
     limit, request = levels
     record = {"x": points[-1][0], "y": height, "text": text}
     if limit is not None and abs(scale.y(limit) - height) < 26 * scale.per_y:
-        reach = points[-1][0] + _reach(points, text, layout)
+        reach = points[-1][0] + _reach(start, text, layout)
         record["y"] = min(scale.y(y) for x, y in points if x >= reach) - 22 * scale.per_y
     layers = [texts([record], color=color, align="right", dx=-8, dy=-8)]
     if limit is not None:
         named = {"x": 0, "y": scale.y(limit), "text": f"limit {format_bytes(limit)}"}
         layers.append(texts([named], color=KILL, align="right", dx=-4, dy=-8))
-    if request is not None and _free(points, scale.y(request), layout, scale):
+    if request is not None and _free(points, scale.y(request), layout, scale, start):
         named = {"x": points[0][0], "y": scale.y(request), "text": f"request {format_bytes(request)}"}
         layers.append(texts([named], color=MUTED, dx=4, dy=-8))
     return layers
@@ -330,14 +341,14 @@ def _clipped(points: list[tuple[float, float]], frame: Frame) -> list[tuple[floa
     return [(max(x, frame.start), y) for x, y in points]
 
 
-def _reach(points: list[tuple[float, float]], text: str, layout: Layout) -> float:
-    """The stretch of time, negative, that a text is wide."""
-    return min(points[0][0], -1e-9) * (len(text) * layout.size * 0.56 + 16) / layout.width
+def _reach(start: float, text: str, layout: Layout) -> float:
+    """The stretch of time, negative, that a text is wide on an axis that begins at ``start``."""
+    return min(start, -1e-9) * (len(text) * layout.size * 0.56 + 16) / layout.width
 
 
-def _free(points: list[tuple[float, float]], y: float, layout: Layout, scale: Scale) -> bool:
+def _free(points: list[tuple[float, float]], y: float, layout: Layout, scale: Scale, start: float) -> bool:
     """Whether a label at the left end of a line at height ``y`` is clear of the curve."""
-    until = points[0][0] - _reach(points, "request 000 MiB", layout)
+    until = points[0][0] - _reach(start, "request 000 MiB", layout)
     near = any(-4 < (scale.y(v) - y) / scale.per_y < 22 for x, v in points if x <= until)
     return scale.low < y < scale.top and not near
 
