@@ -34,6 +34,8 @@ def test_no_sentence_stands_for_and_against_the_same_cause(hypotheses: list[Hypo
         assert not set(pro) & set(contra), one
         assert len(set(pro)) == len(pro), one
         assert len(set(contra)) == len(contra), one
+        shares = [text for text in (*pro, *contra) if "of the growth" in text and "limit" not in text]
+        assert len(shares) <= 1, one
 
 
 def test_a_leak_is_not_excused_by_runs_that_killed_nothing(hypotheses: list[Hypothesis]) -> None:

@@ -68,6 +68,48 @@ def test_mistakes_get_one_message_and_their_code(
     assert "Traceback" not in err
 
 
+def test_the_c_locale_gets_ascii(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    assert not call(capsys, "demo", "-q")[1].isascii()
+    monkeypatch.setenv("LC_ALL", "C")
+    code, out, _ = call(capsys, "demo", "-q")
+    assert code == 0
+    assert out.isascii()
+
+
+def test_wrong_flags_look_like_every_other_error(capsys: pytest.CaptureFixture[str]) -> None:
+    for args in (["report", "x", "--fail-on", "y"], ["explain"], ["demo", "--color"]):
+        code, out, err = call(capsys, *args)
+        assert (code, out) == (2, "")
+        lines = err.splitlines()
+        assert lines[0].startswith("error: ")
+        assert lines[1:] == [
+            f"  fix     oomscope {args[0]} --help  shows its flags and examples",
+            "  more    docs/errors.md#usage",
+        ]
+    code, out, err = call(capsys)
+    assert (code, out) == (2, "")
+    assert "Examples:" in err
+
+
+DMESG = "[12345.678901] Memory cgroup out of memory: Killed process 7 (ruby) total-vm:9kB, anon-rss:8kB, file-rss:1kB\n"
+
+
+def test_a_kill_without_a_time_is_said_and_may_be_given_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dmesg.txt").write_text(DMESG)
+    code, _, err = call(capsys, "investigate", "--from", str(tmp_path))
+    assert code == 3
+    assert "nothing tells when it was" in err
+    assert "docs/errors.md#kill-time" in err
+    code, out, _ = call(
+        capsys, "investigate", "--from", str(tmp_path), "--at", "2026-11-23T03:12:41Z", "-f", "json"
+    )
+    assert code == 0
+    assert json.loads(out)["kill"]["killed_at"].startswith("2026-11-23T03:12:41")
+
+
 def test_report_round_trip_through_bundle_json_and_explain(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

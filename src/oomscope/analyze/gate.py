@@ -90,3 +90,12 @@ def _single(pattern: Pattern, probability: float) -> Candidate:
 def _scaled(c: Candidate, factor: float) -> Candidate:
     patterns = {pattern: share * factor for pattern, share in c.patterns.items()}
     return Candidate(c.pattern, c.who, c.probability * factor, c.score, c.terms, patterns)
+
+
+def netted(terms: dict[str, float]) -> dict[str, float]:
+    """Fit and share of the growth are one fact: where they pull apart it is told once, on the side that wins."""
+    growth, share = terms.get("growth", 0.0), terms.get("share", 0.0)
+    if growth <= 0 or share >= 0:
+        return terms
+    kept, dropped = ("growth", "share") if growth + share > 0 else ("share", "growth")
+    return {name: value for name, value in terms.items() if name != dropped} | {kept: growth + share}

@@ -91,7 +91,22 @@ def _kills_of(bundle: Bundle) -> tuple[list[KillCase], KillCase]:
     kill = choose_kill(kills, bundle.target)
     if kill is None:
         raise _no_kill(bundle, kills)
-    return kills, kill
+    if kill.killed_at is not None:
+        return kills, kill
+    if bundle.target.at is None:
+        raise _no_time(kill)
+    timed = replace(kill, killed_at=bundle.target.at)
+    return [timed if one is kill else one for one in kills], timed
+
+
+def _no_time(kill: KillCase) -> NoKillFound:
+    return NoKillFound(
+        "a kill was found, but nothing tells when it was",
+        tried=kill.statement,
+        likely="a kernel log that counts seconds since boot (dmesg without -T), and nothing beside it that has times",
+        fix="save it with dmesg -T or journalctl -k, add the Pod JSON or the events, or give the time with --at",
+        slug="kill-time",
+    )
 
 
 def _no_kill(bundle: Bundle, kills: Sequence[KillCase]) -> NoKillFound:

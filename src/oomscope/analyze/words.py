@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from oomscope.analyze.gate import netted
 from oomscope.analyze.growth import Fit
 from oomscope.analyze.ledger import Ledger
 from oomscope.analyze.memory import LATE_S
@@ -32,7 +33,7 @@ def points(case: Case, candidate: Candidate, ledger: Ledger) -> tuple[tuple[Poin
     """(for, against): every term that moved the score, heaviest first, each tied to a finding."""
     pro: list[Point] = []
     contra: list[Point] = []
-    for name, weight in sorted(candidate.terms.items(), key=lambda item: (-abs(item[1]), item[0])):
+    for name, weight in sorted(netted(candidate.terms).items(), key=lambda item: (-abs(item[1]), item[0])):
         speak = SPEAKERS.get(name)
         if name in SILENT or speak is None or abs(weight) < SHOWN_FROM:
             continue
@@ -289,7 +290,6 @@ def _few(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
 
 
 def _rise(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
-    """Slow causes ask for an end like any other time."""
     ratio, window = case.memory.last_rise, case.memory.rise_window_s
     if ratio is None or window is None:
         return None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import Annotated, Any
+import sys
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
+
+from oomscope.errors import EXIT_USAGE, UsageError
 
 # name, module, panel in --help, one line for the list of commands (whole at 80 columns)
 COMMANDS: tuple[tuple[str, str, str, str], ...] = (
@@ -45,6 +48,16 @@ COMMANDS: tuple[tuple[str, str, str, str], ...] = (
 HELP = """Tells you which request killed your Rails pod.
 
 Without a command, `oomscope POD` means `oomscope investigate POD`. It only reads; it changes nothing.
+
+Examples:
+
+  oomscope demo
+
+  oomscope web-7c9d5b7c6f-x2x9k -n shop
+
+  oomscope investigate --from ./saved/ -o report.html
+
+  oomscope explain H1 report.html
 """
 
 
@@ -58,6 +71,9 @@ class DefaultGroup(TyperGroup):
         return super().parse_args(ctx, expand_from(args))
 
 
+WRONG_USAGE = cast(
+    "type[Exception]", typer.BadParameter.__mro__[1]
+)  # of typer's parser, under whatever name this version has it
 _GROUP_OPTIONS = ("--help", "-h", "--install-completion", "--show-completion", "--version", "-V")
 
 
@@ -123,7 +139,21 @@ _root.__doc__ = HELP
 def invoke(args: list[str]) -> int:
     """Run the tree on ``args``; the exit code of the command, 2 for wrong usage, 130 when interrupted."""
     try:
-        typer.main.get_command(build()).main(args=args, prog_name="oomscope")
+        code = typer.main.get_command(build()).main(args=args, prog_name="oomscope", standalone_mode=False)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    return 0
+    except WRONG_USAGE as error:
+        if not args:
+            print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]  # the help
+            return EXIT_USAGE
+        raise _as_ours(error, args) from error
+    return code if isinstance(code, int) else 0
+
+
+def _as_ours(error: Any, args: list[str]) -> UsageError:
+    """What the parser of the flags has to say, in the form of every other error."""
+    named = args[0] if args[0] in [name for name, *_ in COMMANDS] else "investigate"
+    said = error.format_message().strip().rstrip(".").replace("\n", " ")
+    return UsageError(
+        said[:1].lower() + said[1:], fix=f"oomscope {named} --help  shows its flags and examples"
+    )

@@ -49,7 +49,9 @@ def terminal_width() -> int:
 
 
 def only_ascii() -> bool:
-    """Whether stdout cannot take block characters."""
+    """Whether stdout cannot take block characters, or is told not to: with ``LC_ALL=C`` Python still writes UTF-8."""
+    if os.environ.get("LC_ALL") in ("C", "POSIX"):
+        return True
     return "utf" not in (getattr(sys.stdout, "encoding", None) or "").lower()
 
 
