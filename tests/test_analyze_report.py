@@ -125,6 +125,11 @@ def test_kills_without_a_common_cause_are_told_apart() -> None:
     report = analyze_many([one.bundle for one in incidents])
     recurrence = report.impact["recurrence"]
     assert set(recurrence) >= {"kills", "alternating", "common_cause_log_odds", "endpoints", "ochiai"}
+    (other,) = recurrence["alone"]
+    assert other["suspect"] in incidents[0].truth["culprits"] + incidents[1].truth["culprits"]
+    assert recurrence["alternating"] == (
+        report.cause.why is not None and other["suspect"] in report.cause.why
+    )
 
 
 def _with_holes(table: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:

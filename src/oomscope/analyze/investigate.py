@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oomscope import __version__
 from oomscope.analyze.access_join import join
@@ -30,7 +30,7 @@ from oomscope.analyze.ledger import Ledger
 from oomscope.analyze.missing import most_wanted
 from oomscope.analyze.model import AnalyzeOptions, KillCase
 from oomscope.analyze.patterns import four_patterns
-from oomscope.analyze.recurrence import Pooled, pool, recurrence_doc
+from oomscope.analyze.recurrence import others_alone, pool, recurrence_doc
 from oomscope.analyze.refute import doubt_unstable, mass_balance, refutations
 from oomscope.analyze.scores import score
 from oomscope.analyze.tables import coverage, endpoint_rows, timeline
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 MAX_RACK = 500
 MAX_POOLED = 6  # kills looked at together
+MAX_TOLD = 3  # of other kills, when they do not look like one cause
 OOM = ("oom_limit", "oom_child")
 TOOL = {"name": "oomscope", "version": __version__}
 
@@ -172,13 +173,15 @@ def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions)
     against = {c.who: refutations(case, c, ledger) for c, _ in ranked[:8] if c.who is not None}
     hypotheses = make_hypotheses(case, ranked, against, ledger, pooled)
     mass_balance(case, lead, ledger)
-    cause = _cause(case, ranked, pooled)
+    cause = _cause(
+        case, ranked, others_alone(pooled, cases, weights) if pooled and pooled.alternating else []
+    )
     accused = lead if cause.hypothesis is not None else None  # no picture accuses where the report does not
     who = accused.who if accused is not None else None
     suspect = case.runs.names[who] if who is not None else None
     impact = make_impact(case, kills)
     if pooled is not None:
-        impact["recurrence"] = recurrence_doc(pooled)
+        impact["recurrence"] = recurrence_doc(pooled) | {"alone": others_alone(pooled, cases, weights)}
     return Report(
         target=target_doc(case.kill), kill=kill_doc(case.kill), cause=cause,
         hypotheses=hypotheses,
@@ -193,17 +196,28 @@ def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions)
     )  # fmt: skip
 
 
-def _cause(case: Case, ranked: list[tuple[Candidate, Strength]], pooled: Pooled | None) -> Cause:
+def _cause(case: Case, ranked: list[tuple[Candidate, Strength]], apart: list[dict[str, Any]]) -> Cause:
+    """The first of the ranked causes, if it may be named. ``apart``: what the other kills say, where they disagree."""
     lead, word = ranked[0]
     missing = None if word == "strong" else most_wanted(case, lead)
-    why = None
-    if pooled is not None and pooled.alternating:
-        why = f"the {pooled.kills} kills do not look like one cause; this is the answer for this kill alone"
+    why = _of_this_kill_alone(apart) if apart else None
     if word == "inconclusive" or case.cannot_test(lead):
         return Cause(
             hypothesis=None, strength="inconclusive", why=why or _why_not(case, ranked), missing=missing
         )
     return Cause(hypothesis="H1", strength=word, why=why, missing=missing)
+
+
+def _of_this_kill_alone(apart: list[dict[str, Any]]) -> str:
+    others = (
+        f"{one['killed_at']}: {' of '.join(filter(None, (one['pattern'].replace('_', ' '), one['suspect'])))} "
+        f"({one['strength']})"
+        for one in apart[:MAX_TOLD]
+    )
+    return (
+        f"the {len(apart) + 1} kills do not look like one cause; this is the answer for this kill alone. "
+        f"On their own, the others: {'; '.join(others)}"
+    )
 
 
 def _why_not(case: Case, ranked: list[tuple[Candidate, Strength]]) -> str:

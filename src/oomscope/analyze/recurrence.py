@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from oomscope.analyze.gate import fuse
 from oomscope.analyze.growth import fit_lasting, stack
 from oomscope.analyze.ledger import tidy
 from oomscope.analyze.scores import MemoryGains, Scores, leak_gain, memory_gains, score, steady_gain
 from oomscope.analyze.weights import Weights
+from oomscope.units import iso
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,9 +38,11 @@ class Pooled:
     """Scores of the first case with the others' evidence added, and how well one common cause fits them all.
 
     ``hits[name]``: (kills at which it was open, expected by chance). ``common``: log-odds of one cause against several.
+    ``alone``: the scores of each kill by itself.
     """
 
     scores: Scores
+    alone: list[Scores]
     kills: int
     hits: dict[str, tuple[int, float]]
     ochiai: dict[str, float]
@@ -67,7 +71,7 @@ def pool(cases: list[Case], weights: Weights) -> Pooled:
     }
     scores = Scores(terms, none)
     return Pooled(
-        scores=scores, kills=len(cases), hits=_hits(cases), ochiai=_ochiai(cases),
+        scores=scores, alone=alone, kills=len(cases), hits=_hits(cases), ochiai=_ochiai(cases),
         common=_common(scores, alone, cases),
     )  # fmt: skip
 
@@ -180,3 +184,15 @@ def recurrence_doc(pooled: Pooled) -> dict[str, Any]:
         "endpoints": [{"endpoint": n, "open_at": k, "expected": x} for n, (k, x) in order[:10]],
         "ochiai": [{"endpoint": n, "score": s} for n, s in list(pooled.ochiai.items())[:10]],
     }  # fmt: skip
+
+
+def others_alone(pooled: Pooled, cases: list[Case], weights: Weights) -> list[dict[str, Any]]:
+    """The likeliest cause of each other kill by itself: who and what may differ from the one the report is about."""
+    found = []
+    for case, scores in zip(cases[1:], pooled.alone[1:], strict=True):
+        lead = fuse(scores, case, weights)[0]
+        found.append({
+            "killed_at": iso(case.kill.killed_at), "pod": case.kill.pod_name, "pattern": lead.pattern,
+            "suspect": None if lead.who is None else case.runs.names[lead.who], "strength": case.strength(lead),
+        })  # fmt: skip
+    return found
