@@ -61,6 +61,7 @@ JOBS = (
     Job("open", "rails", "fast_open"),
     Job("open, naive script", "rails", "naive_open"),
     Job("open, DuckDB", "rails", "duckdb_open", only_up_to_mb=200),
+    Job("open, numpy counting the markers", "rails", "marker_scan"),
     Job("open, rg -c of the markers", "rails", "", ("rg", "-c", _MARKERS)),
     Job("open, lnav", "rails", "", ("lnav", "-n", "-c", ";select count(*) from all_logs"), only_up_to_mb=200),
     Job("full", "rails", "fast_full"),

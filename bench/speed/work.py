@@ -153,6 +153,27 @@ def duckdb_open(path: Path) -> Answer:
     return _open_answer(row[0] for row in duckdb.sql(query).fetchall())
 
 
+def marker_scan(path: Path, size: int = 1 << 18) -> Answer:
+    """Lines that begin, act and end, counted by their markers and nothing else: what numpy on bytes costs at least."""
+    import numpy as np
+
+    marks = {text: int.from_bytes(text, "little") for text in (b"Started ", b"Processi", b"Complete")}
+    counts = dict.fromkeys(marks, 0)
+    buffer, flags = bytearray(size + 16), np.empty(size, np.bool_)
+    data, words = np.frombuffer(buffer, np.uint8), np.ndarray((size + 8,), "<u8", buffer, strides=(1,))
+    held = 0
+    with path.open("rb", buffering=0) as file:
+        while more := file.readinto(memoryview(buffer)[held:size]):
+            held += more
+            end = buffer.rfind(b"\n", 0, held) + 1 or held
+            said = words[np.flatnonzero(np.equal(data[:end], ord("]"), out=flags[:end])) + 2]
+            for text, mark in marks.items():
+                counts[text] += int(np.count_nonzero(said == mark))
+            buffer[: held - end] = buffer[end:held]
+            held -= end
+    return {text.decode(): count for text, count in counts.items()}
+
+
 def _open_answer(ids: Iterable[str]) -> Answer:
     return {"open": sorted(ids)}
 
@@ -163,7 +184,7 @@ def _full_answer(sums: dict[str, list[float]]) -> Answer:
 
 WORK: dict[str, Callable[[Path], Answer]] = {
     work.__name__: work
-    for work in (fast_open, fast_full, scan_rows, naive_open, naive_full, duckdb_open, *ALB)
+    for work in (fast_open, fast_full, scan_rows, naive_open, naive_full, duckdb_open, marker_scan, *ALB)
 }
 
 if __name__ == "__main__":
