@@ -67,6 +67,8 @@ class Peeked:
         count: int = into(view)
         return count
 
+    readinto1 = readinto  # for the next of these around this one
+
     def take(self, size: int) -> bytes:
         """Up to ``size`` bytes; less at the end or where reading breaks, which the next ``read`` raises."""
         found = self._head[:size]

@@ -209,11 +209,11 @@ def _whole(keys: Words, kinds: Kinds) -> Ints:
     """
     if keys.size < 3:
         return np.empty((4, 0), np.int64)
-    width = np.uint64(keys.size.bit_length())
-    number = (np.uint64(1) << width) - np.uint64(1)
-    order = np.sort((keys & ~number) | np.arange(keys.size, dtype=np.uint64))
-    places = (order & number).view(np.int64)
-    key = order >> width
+    # Numbers of 16 bits are sorted by counting. Two of them of each hash bring what is equal together, in its order.
+    low, high = keys.astype(np.uint16), (keys >> np.uint64(48)).astype(np.uint16)
+    order = np.argsort(low, kind="stable")
+    places = order[np.argsort(high[order], kind="stable")]
+    key = keys[places]
     border = np.ones(key.size + 1, np.bool_)
     np.not_equal(key[1:], key[:-1], out=border[1:-1])
     first = np.flatnonzero(border)
@@ -226,7 +226,4 @@ def _whole(keys: Words, kinds: Kinds) -> Ints:
     good = usual | full
     first, full = first[good], full[good]
     third = places[first + 2]
-    rows = np.stack((places[first], places[first + 1], np.where(full, third, -1), places[first + 2 + full]))
-    same = keys[rows[0]] == keys[rows[1]]  # the sort saw most of the hash only
-    same &= (keys[rows[0]] == keys[rows[3]]) & (~full | (keys[rows[0]] == keys[third]))
-    return rows if same.all() else rows[:, same]
+    return np.stack((places[first], places[first + 1], np.where(full, third, -1), places[first + 2 + full]))
