@@ -61,6 +61,8 @@ def test_what_nobody_saw_is_not_none_open() -> None:
     assert report.impact["unknown"]
     assert {row["open"] for row in report.endpoints} == {None}
     assert {row["lift"] for row in report.endpoints} == {None}
+    status = {row["pattern"]: row["status"] for row in report.patterns}
+    assert "ruled_out" not in (status["large_response"], status["concurrent_spike"])
 
 
 @pytest.mark.parametrize(("before", "said"), [(30, "it usually takes"), (1, "it had hardly run before")])

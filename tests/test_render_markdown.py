@@ -86,6 +86,11 @@ def test_every_field_of_the_original_format() -> None:
         assert field in text
 
 
+def test_a_worker_that_died_is_no_restart_of_the_container() -> None:
+    text = render(samples.child_kill(), "markdown")
+    assert "- Container restart time: none, the container lived on; process killed 2025" in text
+
+
 def test_people_fill_in_detection_and_resolution() -> None:
     text = render(samples.strong(), "markdown")
     assert "### Resolution\n\n_To be filled in._" in text

@@ -22,7 +22,7 @@ TITLES: dict[Pattern, str] = {
     "memory_leak": "Memory leak",
     "concurrent_spike": "Spike of concurrent requests",
 }
-SUPPORTED_FROM, WEAK_FROM = 0.5, 0.1
+SUPPORTED_FROM, WEAK_FROM, RULED_OUT_BELOW = 0.5, 0.1, 0.01
 
 
 def four_patterns(
@@ -39,8 +39,10 @@ def _row(
     who = _best(case, scores, pattern)
     pro, contra = ((), ()) if who is None else points(case, _as_candidate(scores, pattern, who), ledger)
     general = _general(case, pattern)
-    status = "supported" if share >= SUPPORTED_FROM else "weak" if share >= WEAK_FROM else "ruled_out"
-    if not _testable(case, pattern):
+    blind = case.flight.unknown is not None and not case.transient.open.any()
+    status = _status(share)
+    # Where nobody saw what was in flight, nothing that was in flight is ruled out.
+    if not _testable(case, pattern) or (blind and share < WEAK_FROM and pattern != "memory_leak"):
         status = "untested"
     name = "no endpoint" if who is None else case.runs.names[who]
     return {
@@ -49,6 +51,12 @@ def _row(
         "suspect": None if who is None else name,
         "for": [p.text for p in pro], "against": [p.text for p in contra], "evidence": general,
     }  # fmt: skip
+
+
+def _status(share: float) -> str:
+    if share >= SUPPORTED_FROM:
+        return "supported"
+    return "weak" if share >= WEAK_FROM else "ruled_out" if share < RULED_OUT_BELOW else "inconclusive"
 
 
 def _best(case: Case, scores: Scores, pattern: Pattern) -> int | None:

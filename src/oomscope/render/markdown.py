@@ -88,7 +88,7 @@ def _evidence(report: Report, style: Style) -> list[str]:
         else ""
     )
     facts = [
-        ("Container restart time", iso(kill.killed_at) or UNKNOWN),
+        ("Container restart time", _restarted(report)),
         ("Pod", code(target.pod) if target.pod else UNKNOWN),
         ("Namespace", code(target.namespace) if target.namespace else ""),
         ("Container", code(target.container) if target.container else ""),
@@ -112,6 +112,11 @@ def _evidence(report: Report, style: Style) -> list[str]:
     for ref in kill.evidence[:6]:
         lines.append(f"- Seen in {md(view.place_of(ref))}" + (f": {code(ref.raw, 500)}" if ref.raw else ""))
     return lines
+
+
+def _restarted(report: Report) -> str:
+    at = iso(report.kill.killed_at) or UNKNOWN
+    return f"none, the container lived on; process killed {at}" if report.kill.verdict == "oom_child" else at
 
 
 def _count(report: Report) -> str:
