@@ -133,7 +133,7 @@ def test_a_status_that_comes_late_is_waited_for(runtime: Any, cluster: KubeState
     assert [kill.about for kill in rows(runtime, kills)] == [0]
 
 
-@pytest.mark.parametrize("fault", ["403", "500", "reset", "junk"])
+@pytest.mark.parametrize("fault", ["403", "429", "500", "reset", "junk", "nested", "slow"])
 def test_a_cluster_that_cannot_be_asked_loses_no_alert(runtime: Any, cluster: KubeState, fault: str) -> None:
     cluster.faults["/api"] = fault
     accept(runtime, alert(22, pod="web-5d9-a"))
