@@ -252,7 +252,7 @@ def _chart(measured: list[Measured], path: Path) -> None:
         "whose": ["others" if _OTHERS.search(one.name) else "oomscope" for one in measured],
     })  # fmt: skip
     bars = alt.Chart(rows).mark_bar().encode(
-        x=alt.X("MB per CPU-second:Q", scale=alt.Scale(type="log")),
+        x=alt.X("MB per CPU-second:Q"),
         y=alt.Y("reader:N", sort=None, title=None),
         color="whose:N",
     )  # fmt: skip
