@@ -63,6 +63,15 @@ def test_an_endpoint_is_no_surer_than_that_memory_was_full() -> None:
     assert strength_of(candidate(0.95, SPLIT), "oom_limit", sampled=False) == "strong"
 
 
+@pytest.mark.parametrize(("level", "word"), [(500.0, "moderate"), (300.0, "weak")])
+def test_nobody_is_accused_of_filling_memory_that_was_free_a_moment_before(level: float, word: str) -> None:
+    rows = [*ordinary(300, 0.5, "A#show"), request(-20, None, "A#show")]
+    case = case_of(
+        bundle(rows, samples=memory(300, 1, lambda t: level)), verdict="undetermined", rule="unknown_end"
+    )
+    assert case.strength(candidate(0.95, SPLIT)) == word
+
+
 def test_no_fault_in_flight_is_accused_where_nothing_tells_what_was() -> None:
     assert strength_of(candidate(0.95, SPLIT), "oom_limit", seen=False) == "weak"
     assert strength_of(candidate(0.95, SPLIT, "memory_leak"), "oom_limit", seen=False) == "moderate"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 AT_LIMIT = ("oom_limit", "oom_child")
+ROOM, ROOM_S = 1 / 3, 2.0  # share of the limit, seconds
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,14 @@ class Case:
         """True when the kill means that the container's memory had reached its limit."""
         return self.kill.verdict in AT_LIMIT and self.kill.scope in ("container", "pod", "unknown")
 
+    @property
+    def _had_room(self) -> bool:
+        """True when much of the limit was free so shortly before the end that hardly anything could have filled it."""
+        m = self.memory
+        if m.missing_bytes is None or m.blind_s is None or not m.limit_bytes:
+            return False
+        return m.blind_s <= ROOM_S and m.missing_bytes > ROOM * m.limit_bytes
+
     def cannot_test(self, candidate: Candidate) -> bool:
         """True when the samples that this cause would show in are missing."""
         return untested(candidate, level=self.memory.early_share is not None, growth=self.growth is not None)
@@ -66,7 +75,7 @@ class Case:
     def strength(self, candidate: Candidate) -> Strength:
         """The word for a candidate, given what could be seen."""
         seen = self.flight.unknown is None or bool(self.transient.open.any())
-        sampled = self.memory.dead is not None
+        sampled = self.memory.dead is not None and not self._had_room
         return strength_of(candidate, self.kill.verdict, sampled=sampled, seen=seen)
 
 

@@ -12,10 +12,10 @@ regression, and more kills are more rows of it, not another kind of evidence.
 A limit too small and growth with all traffic are untested without memory samples, and come after what was tested.
 
 Kinds: in flight (how many, how old) · memory (growth that follows it) · traffic (arrivals) · size (bodies, responses) ·
-recurrence. With a verdict that is not certain nothing is above moderate, or above weak without memory samples: an
-endpoint cannot be surer to have filled the memory than the memory to have been full. A fault in flight is not above
-weak where no source tells what was in flight. Without memory samples and without any excess in flight nothing is above
-weak.
+recurrence. With a verdict that is not certain nothing is above moderate, or above weak without memory samples or where
+a third of the limit was free within two seconds of the end: an endpoint cannot be surer to have filled the memory
+than the memory to have been full. A fault in flight is not above weak where no source tells what was in flight. Without
+memory samples and without any excess in flight nothing is above weak.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def evidence_kinds(terms: dict[str, float]) -> dict[str, float]:
 def strength_of(
     candidate: Candidate, verdict: Verdict, *, sampled: bool = True, seen: bool = True
 ) -> Strength:
-    """The word for one candidate. ``sampled``: memory samples of the dead container were read. ``seen``: some source
-    tells what was in flight.
+    """The word for one candidate. ``sampled``: there are memory samples of the dead container, and they do not show it
+    far from full. ``seen``: some source tells what was in flight.
 
     No cause of a memory kill is surer than that it was one, and without samples nothing shows that. A fault in flight
     is not accused when what was in flight is unknown: another one may have been there.
