@@ -9,7 +9,7 @@ import polars as pl
 
 from oomscope.analyze.verdict import choose_kill, find_kills
 from oomscope.evidence import Bundle
-from oomscope.facts import ACCESS_SCHEMA, Coverage, LogStream, PodFacts, Target, polars_schema
+from oomscope.facts import ACCESS_SCHEMA, Coverage, LogStream, OomKill, PodFacts, Target, polars_schema
 
 AT = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 
@@ -76,3 +76,14 @@ def test_a_log_that_stops_while_others_go_on() -> None:
     assert [(k.pod_name, k.verdict, k.killed_at) for k in kills] == [("web-1", "undetermined", AT)]
     assert [k.pod_name for k in find_kills(Bundle(streams=(stream("web-1", 0),)))] == ["web-1"]
     assert find_kills(Bundle(streams=(stream("web-1", 0, opened=0),))) == ()
+
+
+def test_a_kill_of_another_pod_at_the_same_time_is_not_that_of_the_log() -> None:
+    """The log has no container id, but its pod's UID is known and differs from that in the kernel's path."""
+    later = LogStream(
+        "web-1#2", "cri.log", "shop", "web-1", "app", first_at=AT, last_at=AT + timedelta(seconds=9)
+    )
+    kill = OomKill(at=AT + timedelta(seconds=4), pod_uid="b" * 36, container_id="f" * 64)
+    pod = PodFacts("shop", "web-1", uid="a" * 36)
+    (found,) = find_kills(Bundle(streams=(later,), pods=(pod,), oom_kills=(kill,)))
+    assert (found.pod_name, found.stream) == (None, None)

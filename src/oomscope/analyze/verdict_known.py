@@ -59,7 +59,7 @@ class Known:
         """The one log without an id of its own that can be the dead instance's, by pod and time."""
         if death.at is None:
             return None
-        fits = [s for s in self.bundle.streams if _may_be(s, death)]
+        fits = [s for s in self.bundle.streams if _may_be(s, death) and not self._of_another_pod(s, death)]
         if death.ended is False:
             return fits[0] if len(fits) == 1 else None
         fits.sort(key=lambda s: _apart(s, death))
@@ -67,6 +67,12 @@ class Known:
             len(fits) > 1 and _apart(fits[1], death) - _apart(fits[0], death) > _CLEARLY
         )
         return fits[0] if fits and clear else None
+
+    def _of_another_pod(self, stream: LogStream, death: Death) -> bool:
+        """True when the UIDs differ: that of a stream is also known from the pod of its name."""
+        pod = self._pod_named(stream.pod)
+        uid = stream.pod_uid or (pod.uid if pod is not None else None)
+        return bool(uid and death.pod_uid) and uid != death.pod_uid
 
     def _pod_named(self, name: str | None) -> PodFacts | None:
         return next((p for p in self.bundle.pods if p.name == name), None) if name else None
