@@ -83,7 +83,7 @@ def test_a_kill_of_another_pod_at_the_same_time_is_not_that_of_the_log() -> None
     later = LogStream(
         "web-1#2", "cri.log", "shop", "web-1", "app", first_at=AT, last_at=AT + timedelta(seconds=9)
     )
-    kill = OomKill(at=AT + timedelta(seconds=4), pod_uid="b" * 36, container_id="f" * 64)
+    kill = OomKill(pid=9, comm="ruby", at=AT + timedelta(seconds=4), pod_uid="b" * 36, container_id="f" * 64)
     pod = PodFacts("shop", "web-1", uid="a" * 36)
     (found,) = find_kills(Bundle(streams=(later,), pods=(pod,), oom_kills=(kill,)))
     assert (found.pod_name, found.stream) == (None, None)
