@@ -55,17 +55,17 @@ NOTHING = (None, None, np.zeros(0, dtype=bool))
 
 
 def _cuts(columns: Columns) -> Iterator[tuple[Feature, str | None, Flags]]:
-    """Every common enough value, or that there is any, with the runs that have it."""
+    """Every common enough value, then that there is any, with the runs that have it: of equals the first is told."""
     for feature, (values, _) in columns.items():
         counts = Counter(v for v in values if v is not None)
         if feature.kind not in ("param", "path_id"):
             continue
-        given = np.array([v not in (None, ABSENT) for v in values])
-        if ABSENT in counts and given.sum() >= MIN_RUNS:
-            yield feature, None, given
         for value, count in counts.most_common(MOST_VALUES):
             if MIN_RUNS <= count < len(values) and value != ABSENT:
                 yield feature, value, np.array([v == value for v in values])
+        given = np.array([v not in (None, ABSENT) for v in values])
+        if ABSENT in counts and given.sum() >= MIN_RUNS:
+            yield feature, None, given
 
 
 def _gain(case: Case, growth: Growth, who: int, mine: Flags, has: Flags) -> tuple[float, float]:
@@ -92,6 +92,5 @@ def _describe(
         hits=hits,
         of=of,
         p_value=float(f"{chance:.3g}"),
-        text=f"memory grew with the {hits} of {of} runs that had {said}, {format_bytes(each)} each, "
-        "not with the others",
+        text=f"{hits} of {of} runs had {said}; memory grew with those alone; {format_bytes(each)} each",
     )

@@ -49,6 +49,7 @@ ROOMS = (
     Room(0, 4, 6, 2, 1),
     Room(0, 3, 6, 2, 1),
     Room(0, 3, 6, 1, 1),
+    Room(0, 3, 5, 1, 1),
     Room(0, 2, 5, 1, 1),
     Room(0, 2, 3, 1, 1),
     Room(0, 1, 1, 1, 1),
@@ -196,9 +197,10 @@ def _best_points(report: Report, width: int, most: int) -> Lines:
 
 
 def _fitting(text: str, width: int, most: int) -> str:
-    """The input to stop must be on the first screen: its last remark gives way, never its comparison."""
-    first, second, *_ = [*text.split("; "), ""]
-    return text if len(paragraph("* " + text, width)) <= most or not second else f"{first}; {second}"
+    """The input to stop must be on the first screen: its last remark gives way, its comparison only when it must."""
+    parts = text.split("; ")
+    shorter = ["; ".join(parts[:count]) for count in (2, 1) if count < len(parts)]
+    return next((one for one in (text, *shorter) if len(paragraph("* " + one, width)) <= most), text)
 
 
 def memory(report: Report, width: int) -> Lines:
