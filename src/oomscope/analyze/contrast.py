@@ -22,6 +22,7 @@ from oomscope.analyze.statements import (
     Trait,
     candidates,
     describe,
+    known_rows,
     log_chance,
     plainness,
     rows_with,
@@ -157,8 +158,7 @@ def _collisions(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -
         return 1.0, []
     pairs = sum(c * (c - 1) // 2 for c in ours.values())
     p = poisson_tail(pairs, same * n * (n - 1) / 2)
-    known = frozenset(i for i, v in enumerate(bad) if v is not None)
-    base = frozenset(i for i, v in enumerate(good) if v is not None)
+    known, base = known_rows(bad), known_rows(good)
     order = sorted(repeated, key=lambda v: (-repeated[v], v))
     log_p = math.log(max(p, 1e-300))
     return p, [

@@ -162,6 +162,7 @@ def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions)
     case, ledger = cases[0], Ledger()
     weights = options.weights or load_weights()
     pooled = pool(cases, weights) if len(cases) > 1 else None
+    apart = others_alone(pooled, cases, weights) if pooled is not None else []
     one_cause = pooled is not None and not pooled.alternating
     scores = pooled.scores if pooled is not None and one_cause else score(case, weights)
     candidates = fuse(scores, case, weights)
@@ -173,15 +174,13 @@ def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions)
     against = {c.who: refutations(case, c, ledger) for c, _ in ranked[:8] if c.who is not None}
     hypotheses = make_hypotheses(case, ranked, against, ledger, pooled)
     mass_balance(case, lead, ledger)
-    cause = _cause(
-        case, ranked, others_alone(pooled, cases, weights) if pooled and pooled.alternating else []
-    )
+    cause = _cause(case, ranked, apart if pooled and pooled.alternating else [])
     accused = lead if cause.hypothesis is not None else None  # no picture accuses where the report does not
     who = accused.who if accused is not None else None
     suspect = case.runs.names[who] if who is not None else None
     impact = make_impact(case, kills)
     if pooled is not None:
-        impact["recurrence"] = recurrence_doc(pooled) | {"alone": others_alone(pooled, cases, weights)}
+        impact["recurrence"] = recurrence_doc(pooled) | {"alone": apart}
     return Report(
         target=target_doc(case.kill), kill=kill_doc(case.kill), cause=cause,
         hypotheses=hypotheses,

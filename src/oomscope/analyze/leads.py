@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from oomscope.analyze.statements import OUTSIZED, Form, Trait, number_of, plainness, rows_with
+from oomscope.analyze.statements import OUTSIZED, Form, Trait, known_rows, number_of, plainness, rows_with
 from oomscope.analyze.traits import (
     ABSENT,
     MIN_ORDINARY,
@@ -103,8 +103,9 @@ def _unseen(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> It
 def _lead(
     feature: Feature, form: Form, value: str | None, bad: Sequence[Value], good: Sequence[Value]
 ) -> Trait:
-    known, base = (frozenset(i for i, v in enumerate(values) if v is not None) for values in (bad, good))
-    return Trait(feature, form, value, known, known, frozenset(), base, 1, math.nan)
+    known = known_rows(bad)
+    hits = known if value is None else rows_with(bad, {value})
+    return Trait(feature, form, value, hits, known, frozenset(), known_rows(good), 1, math.nan)
 
 
 def _own_ids(suspect: pl.DataFrame, ordinary: pl.DataFrame, limit: int) -> list[Trait]:
@@ -113,16 +114,11 @@ def _own_ids(suspect: pl.DataFrame, ordinary: pl.DataFrame, limit: int) -> list[
     if not 1 <= suspect.height <= LONE_REQUESTS or not _others_went_on(suspect, ordinary):
         return []
     return [
-        _one_of(feature, value, bad, good)
+        _lead(feature, "value", value, bad, good)
         for feature, (bad, good) in read_traits(suspect, ordinary).items()
         if feature.kind == "path_id" and sum(v is not None for v in good) >= MIN_ORDINARY
         for value in sorted({v for v in bad if v is not None and v not in good and not v.startswith("<")})
     ][:limit]
-
-
-def _one_of(feature: Feature, value: str, bad: Sequence[Value], good: Sequence[Value]) -> Trait:
-    known, base = (frozenset(i for i, v in enumerate(values) if v is not None) for values in (bad, good))
-    return Trait(feature, "value", value, rows_with(bad, {value}), known, frozenset(), base, 1, math.nan)
 
 
 def _outsized(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> list[Trait]:
@@ -133,7 +129,7 @@ def _outsized(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> 
         return []
     if min(ours) < OUTSIZED * max(theirs):
         return []
-    base = frozenset(i for i, v in enumerate(good) if v is not None)
+    base = known_rows(good)
     return [Trait(feature, "at_least", str(int(min(ours))), known, known, frozenset(), base, 1, math.nan)]
 
 

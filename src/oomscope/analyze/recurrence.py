@@ -14,7 +14,7 @@ import numpy as np
 from oomscope.analyze.gate import fuse
 from oomscope.analyze.growth import fit_lasting, stack
 from oomscope.analyze.ledger import tidy
-from oomscope.analyze.scores import MemoryGains, Scores, leak_gain, memory_gains, score, steady_gain
+from oomscope.analyze.scores import MemoryGains, Scores, gain_of, memory_gains, score, steady_gain
 from oomscope.analyze.weights import Weights
 from oomscope.units import iso
 
@@ -127,7 +127,7 @@ def _pooled_leak(cases: list[Case], own: MemoryGains) -> tuple[Floats, float]:
     back = [(case.growth, _places(case, lead)) for case in sources if case.growth is not None]
     done = fit_lasting(stack([(growth.fine_rows, place) for growth, place in back], lead.runs.n))
     shared = len(sources) ** -SHARED
-    return shared * leak_gain(done), shared * steady_gain(done)
+    return shared * gain_of(done), shared * steady_gain(done)
 
 
 def _common(pooled: Scores, alone: list[Scores], cases: list[Case]) -> float:

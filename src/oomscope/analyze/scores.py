@@ -190,16 +190,11 @@ def memory_gains(case: Case) -> MemoryGains:
         return MemoryGains(zero, zero, zero, 0.0)
     steady = steady_gain(growth.done)
     return MemoryGains(
-        leak=leak_gain(growth.done),
-        starts=np.maximum(_gain(growth.starts), steady + _gain(growth.starts_more)),
-        seconds=np.maximum(_gain(growth.seconds), steady + _gain(growth.seconds_more)),
+        leak=gain_of(growth.done),
+        starts=np.maximum(gain_of(growth.starts), steady + gain_of(growth.starts_more)),
+        seconds=np.maximum(gain_of(growth.seconds), steady + gain_of(growth.seconds_more)),
         steady=steady,
     )
-
-
-def leak_gain(done: Fit) -> Floats:
-    """What the completions of each endpoint explain, its one free number paid for."""
-    return _gain(done)
 
 
 def steady_gain(done: Fit) -> float:
@@ -253,7 +248,8 @@ def _price(gain: float, rows: int) -> float:
     return max(gain - 0.5 * float(np.log(max(rows, 2))), 0.0)
 
 
-def _gain(fit: Fit) -> Floats:
+def gain_of(fit: Fit) -> Floats:
+    """What the activity of each endpoint explains, its one free number paid for."""
     return np.asarray(np.maximum(fit.ll - 0.5 * np.log(max(fit.rows, 2)), 0.0))
 
 

@@ -45,8 +45,8 @@ class Trait:
 
 
 def candidates(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> Iterable[Trait]:
-    known = frozenset(i for i, value in enumerate(bad) if value is not None)
-    base_known = frozenset(i for i, value in enumerate(good) if value is not None)
+    """Every statement of one feature that may tell the suspects (``bad``) from the ordinary requests (``good``)."""
+    known, base_known = known_rows(bad), known_rows(good)
     if not known or len(base_known) < MIN_ORDINARY:
         return
     if feature.kind != "body_size":
@@ -78,7 +78,13 @@ def _testable(pooled: Counter[str], n: int, others: int) -> int:
     return max(1, could)
 
 
+def known_rows(values: Sequence[Value]) -> frozenset[int]:
+    """Rows of which the value is known, be it that there is none."""
+    return frozenset(i for i, value in enumerate(values) if value is not None)
+
+
 def rows_with(values: Sequence[Value], wanted: set[str]) -> frozenset[int]:
+    """Rows that have one of the values."""
     return frozenset(i for i, value in enumerate(values) if value in wanted)
 
 
@@ -103,6 +109,7 @@ def _at_least(values: Sequence[Value], cut: float) -> frozenset[int]:
 
 
 def number_of(value: Value) -> float | None:
+    """The finite number a value spells, None for anything else or longer than 18 characters."""
     if not value or len(value) > 18:
         return None
     try:
