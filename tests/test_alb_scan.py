@@ -336,6 +336,32 @@ def test_many_files_side_by_side_are_the_files_one_after_the_other(monkeypatch: 
     assert stats == sum((found for _, found in slow), AlbStats())
 
 
+@pytest.mark.parametrize("block", [1, 3000, 20_000, 1 << 20])
+def test_small_files_read_together_keep_their_names_and_lines(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan_module(), "CHUNK", block)
+    lines = list(rows(60))
+    texts = [
+        "".join(lines[:20]), "", "\n", "".join(lines[20:24]).rstrip("\n"), "cut off at the start\n" + lines[24],
+        "".join(lines[25:50]), lines[50][:100], "Enable AccessLog for ELB: app/web", "".join(lines[51:]),
+    ]  # fmt: skip
+    files = [Text(text.encode(), f"{n}.log") for n, text in enumerate(texts)]
+    together, stats = parse_alb_report(files)
+    slow = [parse_slowly(file) for file in files]
+    assert_frame_equal(pl.concat([table for table, _ in slow]).sort("time", "source", "line"), together)
+    assert stats.first_damaged == "4.log:1"
+    assert replace(stats, bytes=0) == replace(sum((found for _, found in slow), AlbStats()), bytes=0)
+
+
+@pytest.mark.parametrize("before", [1, 50, 55, 56, 57, 63, 64, 65, 200])
+@pytest.mark.parametrize("query", ["", "?", "?a=1", "?a=?&b=2"])
+def test_the_query_begins_at_the_first_question_mark_however_late(before: int, query: str) -> None:
+    url = f"https://shop.example.com:443/{'p' * before}{query}"
+    table = both(EDGE + "".join(line(request=f"GET {url} HTTP/1.1") + "\n" for _ in range(3)).encode() + EDGE)
+    assert table["path"].to_list() == [f"/{'p' * before}"] * 3
+
+
 FORTY_MINUTES = "".join(islice(rows(2000), 60)).encode()
 TIMES = st.integers(0, 40).map(lambda minutes: START + timedelta(minutes=minutes))
 

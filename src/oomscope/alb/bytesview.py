@@ -17,44 +17,47 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Words = NDArray[np.uint64]
 
+_PIECE = 1 << 18  # bytes compared at a time: the comparison then stays in the processor's cache
+_LOOK = 64  # bytes of a text looked at together with those of the others
 PAD = 256  # bytes that must be readable before the first and after the last line
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
+_MINUS_ONE = int.from_bytes(b"-1", "little")
 _MAX_KINDS = 24  # distinct texts compared as a whole before falling back to a dictionary
 _ASCII_ZEROS = np.uint64(0x3030303030303030)
 _ONES = np.uint64(0x0101010101010101)
 _HIGH_BITS = np.uint64(0x8080808080808080)
 _POINT = np.uint64((ord(".") ^ ord("0")) << 32)  # of the point in the fourth byte from the end
 _KEEP = np.array([(2**64 - 1) ^ ((1 << (8 * (8 - length))) - 1) for length in range(9)], np.uint64)
+_BYTE = [np.uint64(0xFF << (8 * at)) for at in range(8)]
+_COLON = [np.uint64(ord(":") << (8 * at)) for at in range(8)]
 _SIXES = np.uint64(0x7676767676767676)  # 0x80 - 10 in every byte: a byte above nine carries into the high bit
 
 
 class View:
-    """A buffer that can be read as bytes and, at any position, as little-endian 64-bit words.
+    """A buffer that can be read as bytes and, at any position, as little-endian 64-bit words."""
 
-    ``mask`` is working memory at least as long as the data, rounded up to eights. It is used again for every buffer:
-    fresh memory costs more than the comparison that fills it.
-    """
-
-    def __init__(self, data: bytes, mask: Bools) -> None:
-        self.data, self.mask = data, mask
+    def __init__(self, data: bytes) -> None:
+        self.data = data
         self.bytes = np.frombuffer(data, np.uint8)
         self.words = np.ndarray((max(len(data) - 7, 0),), dtype="<u8", buffer=data, strides=(1,))
 
     def find(self, byte: int, low: int, high: int) -> Ints:
         """Positions of a byte from ``low`` up to ``high``."""
-        mask = self.mask[: high - low]
-        return np.flatnonzero(np.equal(self.bytes[low:high], byte, out=mask)) + low
+        return self._find(byte, low, high, np.flatnonzero)
 
     def find_rare(self, byte: int, low: int, high: int) -> Ints:
         """``find``, quicker for a byte that most stretches of eight do not hold: those are passed over as a whole."""
-        size = -(-(high - low) // 8) * 8
-        mask = self.mask[:size]
-        np.equal(self.bytes[low:high], byte, out=mask[: high - low])
-        mask[high - low :] = False
-        eights = np.flatnonzero(mask.view(np.uint64) != 0)
-        place = np.flatnonzero(mask.reshape(-1, 8)[eights])
-        found: Ints = (eights[place >> 3] << 3) + (place & 7) + low
-        return found
+        return self._find(byte, low, high, _by_eights)
+
+    def _find(self, byte: int, low: int, high: int, places: Callable[[Bools], Ints]) -> Ints:
+        mask, found = np.empty(_PIECE, bool), [np.zeros(0, np.int64)]
+        for at in range(low, high, _PIECE):
+            piece = self.bytes[at : min(at + _PIECE, high)]
+            np.equal(piece, byte, out=mask[: len(piece)])
+            mask[len(piece) :] = False
+            found.append(places(mask) + at)
+        every: Ints = np.concatenate(found)
+        return every
 
     def block(self, at: Ints, words: int) -> Words:
         """``words`` 64-bit words from each position, one row a position."""
@@ -63,13 +66,57 @@ class View:
         return item[at].view("<u8").reshape(len(at), words)
 
 
+def _by_eights(mask: Bools) -> Ints:
+    eights = np.flatnonzero(mask.view(np.uint64) != 0)
+    place = np.flatnonzero(mask.reshape(-1, 8)[eights])
+    found: Ints = (eights[place >> 3] << 3) + (place & 7)
+    return found
+
+
+class Columns:
+    """Some rows of several columns of numbers; a column is made when it is asked for."""
+
+    def __init__(self, values: Ints, rows: Bools) -> None:
+        self._values, self._rows = values, rows
+
+    def __getitem__(self, column: int) -> Ints:
+        """One of the columns."""
+        values: Ints = self._values[column][self._rows]
+        return values
+
+
 class Texts(list[str]):
     """The distinct texts that a column's codes stand for."""
 
 
 @dataclass
+class Origin:
+    """Where the lines of a buffer come from: stretches of lines of one file each.
+
+    ``first``: the stretch's first line, counted in the buffer; ``before``: how many lines of its file come before it.
+    """
+
+    labels: list[str]
+    first: Ints
+    before: Ints
+
+    def labels_of(self, lines: Ints) -> list[str]:
+        """The file of each line."""
+        return [self.labels[at] for at in self.stretch_of(lines).tolist()]
+
+    def lines_of(self, lines: Ints) -> Ints:
+        """The number of each line in its file, from 1."""
+        at = self.stretch_of(lines)
+        return lines - self.first[at] + self.before[at] + 1
+
+    def stretch_of(self, lines: Ints) -> Ints:
+        """The stretch of each line."""
+        return np.searchsorted(self.first, lines, side="right") - 1
+
+
+@dataclass
 class Lines:
-    """Lines of one buffer that may be ordinary: where each starts and ends, its number, its time.
+    """Lines of one buffer that may be ordinary: where each starts and ends, its number there, its time.
 
     ``body`` is where the word behind the time starts.
     """
@@ -87,47 +134,35 @@ class Lines:
         return Lines(self.view, *(column[rows] for column in columns))
 
 
-def are_integers(view: View, begin: Ints, end: Ints) -> Bools:
-    """Where [begin, end) is a decimal number of at most eight digits, ``-`` or ``-1``."""
-    length = end - begin
-    return (_are_digits(_digits(view, end, length)) & (length > 0) & (length <= 8)) | is_minus(
-        view, begin, end
+def numbers(view: View, begin: Ints, end: Ints, thousandths: Bools) -> tuple[Words, Bools, Bools]:
+    """Digits of decimal numbers for ``integers_of`` or ``thousandths_of``; which are ``-`` or ``-1``; which are proven.
+
+    A number has at most eight bytes; thousandths have three decimals, as the ALB writes them: ``12.345``.
+    """
+    length, last = end - begin, view.words[end - 8]
+    digits = (last ^ np.where(thousandths, _ASCII_ZEROS ^ _POINT, _ASCII_ZEROS)) & _KEEP[
+        np.minimum(length, 8)
+    ]
+    minus = ((length == 1) & (last >> np.uint64(56) == ord("-"))) | (
+        (length == 2) & (last >> np.uint64(48) == _MINUS_ONE)
     )
+    long_enough = length >= np.where(thousandths, 5, 1)
+    return digits, minus, (_are_digits(digits) & long_enough & (length <= 8)) | minus
 
 
-def integers(view: View, begin: Ints, end: Ints) -> Ints:
-    """Values of decimal numbers; garbage where they are none."""
-    return _value(_digits(view, end, end - begin))
+def integers_of(digits: Words) -> Ints:
+    """Values of the digits; garbage where they are none."""
+    digits = (digits * np.uint64(10) + (digits >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
+    digits = (digits * np.uint64(100) + (digits >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
+    digits = (digits * np.uint64(10000) + (digits >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
+    return digits.view(np.int64)
 
 
-def are_thousandths(view: View, begin: Ints, end: Ints) -> Bools:
-    """Where [begin, end) is a number like ``12.345`` (three decimals, as the ALB writes them), ``-`` or ``-1``."""
-    length = end - begin
-    good = _are_digits(_digits(view, end, length) ^ _POINT) & (length >= 5) & (length <= 8)
-    return good | is_minus(view, begin, end)
-
-
-def thousandths(view: View, begin: Ints, end: Ints) -> NDArray[np.float64]:
-    """Values of such numbers; garbage where they are none."""
-    digits = _digits(view, end, end - begin) ^ _POINT
+def thousandths_of(digits: Words) -> NDArray[np.float64]:
+    """Values of the digits of thousandths; garbage where they are none."""
     low = digits & np.uint64(0xFFFFFFFF)  # the four bytes before the point move up by one to close the gap
-    value: NDArray[np.float64] = _value((digits ^ low) | (low << np.uint64(8))) / 1000.0
+    value: NDArray[np.float64] = integers_of((digits ^ low) | (low << np.uint64(8))) / 1000.0
     return value
-
-
-def is_minus(view: View, begin: Ints, end: Ints) -> Bools:
-    """Where the text is ``-`` or ``-1``: no value."""
-    minus: Bools = view.bytes[begin] == ord("-")
-    if not minus.any():
-        return minus
-    minus &= (end - begin == 1) | ((end - begin == 2) & (view.bytes[begin + 1] == ord("1")))
-    return minus
-
-
-def _digits(view: View, end: Ints, length: Ints) -> Words:
-    """The last ``length`` (at most eight) bytes before ``end`` less ``"0"``, the bytes before them zero."""
-    digits: Words = (view.words[end - 8] ^ _ASCII_ZEROS) & _KEEP[np.minimum(length, 8)]
-    return digits
 
 
 def _are_digits(digits: Words) -> Bools:
@@ -135,23 +170,18 @@ def _are_digits(digits: Words) -> Bools:
     return good
 
 
-def _value(digits: Words) -> Ints:
-    """The number whose eight decimal digits are the bytes of each word, the lowest byte first."""
-    digits = (digits * np.uint64(10) + (digits >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
-    digits = (digits * np.uint64(100) + (digits >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
-    digits = (digits * np.uint64(10000) + (digits >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
-    return digits.view(np.int64)
-
-
-def ports(view: View, begin: Ints, end: Ints) -> tuple[Ints, Bools, Bools]:
-    """Where the port after the last colon of ``host:port`` starts; which are ``-``; which are proven."""
-    start = np.zeros(len(end), np.int64)
-    for digits in (5, 4, 3, 2, 1):
-        colon = end - digits - 1
-        start[(view.bytes[colon] == ord(":")) & (colon > begin)] = digits
-    missing = (end - begin == 1) & (view.bytes[begin] == ord("-"))
-    proven = (start > 0) & _are_digits(_digits(view, end, start)) & (view.bytes[end - start - 2] != ord("]"))
-    return end - start, missing, (proven & (view.bytes[begin] != ord("["))) | missing
+def ports(view: View, begin: Ints, end: Ints) -> tuple[Ints, Words, Bools, Bools]:
+    """Of ``host:port``: where the port starts, its digits for ``integers_of``; which are ``-``; which are proven."""
+    length, last = end - begin, view.words[end - 8]
+    size = np.zeros(len(end), np.int64)
+    for count in (5, 4, 3, 2, 1):
+        colon = last & _BYTE[7 - count] == _COLON[7 - count]
+        size[colon & (length > count + 1)] = count
+    digits = (last ^ _ASCII_ZEROS) & _KEEP[size]
+    missing = (length == 1) & (last >> np.uint64(56) == ord("-"))
+    first, before = view.bytes[begin], view.bytes[end - size - 2]
+    proven = (size > 0) & _are_digits(digits) & (before != ord("]")) & (first != ord("["))
+    return end - size, digits, missing, proven | missing
 
 
 def times(view: View, begin: Ints) -> tuple[Ints, Bools]:
@@ -220,6 +250,18 @@ def tokens(word: Words, known: tuple[bytes, ...]) -> tuple[Ints, Ints]:
     return which, length
 
 
+def first_of(view: View, begin: Ints, end: Ints, byte: int) -> Ints:
+    """Where the byte first stands in each text of [begin, end); ``end`` where it does not."""
+    at = np.array(end)
+    hit = np.flatnonzero(view.block(begin, _LOOK // 8).view(np.uint8).reshape(-1) == byte)[::-1]
+    row = hit // _LOOK
+    at[row] = begin[row] + hit % _LOOK  # of several in a row the first is written last
+    for long in np.flatnonzero((end - begin > _LOOK) & (at == end)).tolist():
+        place = view.data.find(byte, int(begin[long]) + _LOOK, int(end[long]))
+        at[long] = place if place >= 0 else end[long]
+    return np.minimum(at, end)
+
+
 def kinds(view: View, begin: Ints, end: Ints) -> tuple[Ints, list[bytes]]:
     """Number the texts in [begin, end): codes and the distinct texts. Quick when there are few distinct ones."""
     return _number(view, begin, end, whole=True, cut=len)
@@ -259,8 +301,11 @@ def _equal(view: View, begin: Ints, text: bytes) -> Bools:
     """At which positions the text stands (positions are far enough from the end to hold it)."""
     if not text:
         return np.ones(len(begin), bool)
-    item = np.ndarray((len(view.data) - len(text) + 1,), f"V{len(text)}", view.data, strides=(1,))
-    same: Bools = item[begin] == np.void(text)
+    count = -(-len(text) // 8)
+    wanted = np.frombuffer(text.ljust(8 * count, b"\0"), "<u8")
+    differ = view.block(begin, count) ^ wanted
+    differ[:, -1] &= ~_KEEP[8 * count - len(text)]
+    same: Bools = ~differ.any(axis=1)
     return same
 
 

@@ -5,28 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import polars as pl
 
 from oomscope.alb.ahead import read_ahead
 from oomscope.alb.line import MAX_LINE, AlbStats, read_line
-from oomscope.alb.rows import frame_of, micro_bounds, micros_of
+from oomscope.alb.rows import AlbInput, frame_of, micro_bounds, micros_of
 from oomscope.alb.scan import scan
 from oomscope.facts import ACCESS_SCHEMA, Window, polars_schema
 
+_GROUP = 16  # files handed to a thread together at most: small ones are read together
+_GROUPS = 16  # groups to make at least, so that threads end at about the same time
 _ORDER = ("time", "source", "line")
-
-
-class AlbInput(Protocol):
-    """A log file: its name for the report and a fresh reader of its plain bytes."""
-
-    @property
-    def label(self) -> str:
-        """File name."""
-
-    def open(self) -> BinaryIO:
-        """A fresh reader from the first byte, already inflated."""
 
 
 def parse_alb(inputs: Sequence[AlbInput], *, window: Window | None = None) -> pl.DataFrame:
@@ -84,11 +75,11 @@ def scan_alb(
     """The rows chunk by chunk, for sums over logs of any size in constant memory; no order within a chunk."""
     bounds, wanted = micro_bounds(window), frozenset(columns)
 
-    def read(source: AlbInput) -> Iterator[tuple[pl.DataFrame, AlbStats]]:
-        with source.open() as stream:
-            yield from scan(stream, source.label, bounds, wanted)
+    def read(some: Sequence[AlbInput]) -> Iterator[tuple[pl.DataFrame, AlbStats]]:
+        return scan(some, bounds, wanted)
 
-    yield from read_ahead(inputs, read)
+    size = min(max(len(inputs) // _GROUPS, 1), _GROUP)
+    yield from read_ahead([inputs[at : at + size] for at in range(0, len(inputs), size)], read)
 
 
 def parse_slowly(

@@ -1,10 +1,10 @@
-"""Rows of single lines -> the table."""
+"""What is read, and rows of single lines -> the table."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 import polars as pl
 
@@ -12,6 +12,17 @@ from oomscope.alb.line import Bounds
 from oomscope.facts import ACCESS_SCHEMA, Window, polars_schema
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class AlbInput(Protocol):
+    """A log file: its name for the report and a fresh reader of its plain bytes."""
+
+    @property
+    def label(self) -> str:
+        """File name."""
+
+    def open(self) -> BinaryIO:
+        """A fresh reader from the first byte, already inflated."""
 
 
 def frame_of(rows: list[dict[str, Any]], columns: Collection[str] = ACCESS_SCHEMA) -> pl.DataFrame:

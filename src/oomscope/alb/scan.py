@@ -7,8 +7,8 @@ line (damage, odd numbers, rare methods) goes to the plain parser, one line at a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,25 +17,26 @@ import polars as pl
 from oomscope.alb.bytesview import (
     PAD,
     Bools,
+    Columns,
     Ints,
     Lines,
+    Origin,
     Texts,
     View,
-    are_integers,
-    are_thousandths,
     has_byte,
     kinds,
+    numbers,
     ports,
     prefixes,
     slices,
     times,
     tokens,
 )
-from oomscope.alb.columns import METHODS, PROTOCOLS, SIDES, TYPES, table
+from oomscope.alb.columns import DECIMALS, METHODS, NUMBERS, PROTOCOLS, SIDES, TYPES, table
 from oomscope.alb.line import MAX_LINE, AlbStats, Bounds, read_line, split_request
-from oomscope.alb.rows import frame_of
+from oomscope.alb.rows import AlbInput, frame_of
 
-CHUNK = 1 << 21
+CHUNK = 3 << 20
 _KEPT = 16 << 20
 _ODD_ROWS = 4096
 _QUOTES = 24  # of the twelve quoted fields up to classification_reason
@@ -43,24 +44,24 @@ _HEAD_WORDS = (
     16,
     32,
 )  # 64-bit words looked at for the ten words behind the time; more than that goes the slow way
-_JOINED = (0, 2, 3, 5, 6, 7, 8, 9, 10)  # quoted fields that the next quoted field follows directly
-_AFTER_WORDS = (0, 2, 5)  # quoted fields that follow a bare word
+_JOINED = [0, 2, 3, 5, 6, 7, 8, 9, 10]  # quoted fields that the next quoted field follows directly
+_AFTER_WORDS = [0, 2, 5]  # quoted fields that follow a bare word
+_THOUSANDTHS = np.array([[name in DECIMALS] for name in NUMBERS])
 _AUTHORITY = re.compile(rb"[a-z]{2,5}://[^/?]+/")
 _THREE_WORDS = re.compile(rb' [^ "]+ [^ "]+ ([^ "]+) ')
 _BLANK, _NEWLINE, _QUOTE, _RETURN = 32, 10, 34, 13
 
 
 def scan(
-    stream: BinaryIO, label: str, bounds: Bounds | None, columns: frozenset[str]
+    inputs: Sequence[AlbInput], bounds: Bounds | None, columns: frozenset[str]
 ) -> Iterator[tuple[pl.DataFrame, AlbStats]]:
-    """Tables of the asked columns, chunk by chunk, in no particular order; the odd lines' rows come late."""
+    """Tables of the asked columns, block by block, in no particular order; the odd lines' rows come late."""
     np.empty(
         _KEPT, bool
     )  # freed at once: from then on the C library keeps as much freed memory for the next block
-    first, mask, odd_rows = 1, np.empty(CHUNK * 5 // 4 + 8, bool), list[dict[str, Any]]()
-    for carry, block in _blocks(stream):
-        frame, rows, stats = _block(carry, View(block, mask), first, label, bounds, columns)
-        first += stats.lines
+    odd_rows = list[dict[str, Any]]()
+    for block in _blocks(inputs):
+        frame, rows, stats = _read(block, bounds, columns)
         odd_rows += rows
         if len(odd_rows) >= _ODD_ROWS:  # a table for every few of them would cost more than reading them
             frame, odd_rows = pl.concat([frame, frame_of(odd_rows, columns)]), []
@@ -69,26 +70,57 @@ def scan(
         yield frame_of(odd_rows, columns), AlbStats()
 
 
-def _blocks(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """Blocks of the stream that hold a newline, each with the start of its first line, left over from before.
+@dataclass
+class _Block:
+    """The lines of a buffer. The start of the first one is in ``carry``, when it was left over from the last buffer."""
 
-    The last line gets a newline if it has none. Of a line too long to be one only the start is kept.
-    """
-    carry = b""
-    for block in _pieces(stream):
-        cut = block.rfind(b"\n") + 1
+    carry: bytes
+    lines: Lines
+    origin: Origin
+
+
+def _blocks(inputs: Sequence[AlbInput]) -> Iterator[_Block]:
+    """Large files in blocks; small ones, which most are, several in a block: a block has its fixed costs."""
+    held, labels = list[bytes](), list[str]()
+    for source in inputs:
+        with source.open() as stream:
+            start = stream.read(CHUNK)
+            if len(start) >= CHUNK:
+                yield from _blocks_of(start, stream, source.label)
+            elif start:
+                held.append(start if start.endswith(b"\n") else start + b"\n")
+                labels.append(source.label)
+        if sum(map(len, held)) >= CHUNK:
+            yield _together(held, labels)
+            held, labels = [], []
+    if held:
+        yield _together(held, labels)
+
+
+def _together(files: list[bytes], labels: list[str]) -> _Block:
+    lines = _split(b"".join(files))
+    first = np.searchsorted(lines.start, np.cumsum([0, *map(len, files[:-1])]))
+    return _Block(b"", lines, Origin(labels, first, np.zeros_like(first)))
+
+
+def _blocks_of(start: bytes, stream: BinaryIO, label: str) -> Iterator[_Block]:
+    """Blocks of one file. Of a line too long to be one only the start is kept."""
+    carry, before, nothing = b"", 0, np.zeros(1, np.int64)
+    for piece in _pieces(start, stream):
+        cut = piece.rfind(b"\n") + 1
         if cut:
-            yield carry, block
-            carry = block[cut:]
+            lines = _split(piece)
+            yield _Block(carry, lines, Origin([label], nothing, nothing + before))
+            before += len(lines.start)
+            carry = piece[cut:]
         else:
-            carry = (carry + block)[: MAX_LINE + 1]
+            carry = (carry + piece)[: MAX_LINE + 1]
     if carry:
-        yield carry, b"\n"
+        yield _Block(carry, _split(b"\n"), Origin([label], nothing, nothing + before))
 
 
-def _pieces(stream: BinaryIO) -> Iterator[bytes]:
-    """Pieces of CHUNK bytes; what little is left at the end is read with the last: a block has its fixed costs."""
-    block = stream.read(CHUNK)
+def _pieces(block: bytes, stream: BinaryIO) -> Iterator[bytes]:
+    """Pieces of CHUNK bytes from the first on; what little is left at the end is read with the last."""
     while block:
         following = stream.read(CHUNK)
         if len(following) <= CHUNK // 4:
@@ -97,39 +129,40 @@ def _pieces(stream: BinaryIO) -> Iterator[bytes]:
         block = following
 
 
-def _block(
-    carry: bytes,
-    view: View,
-    first: int,
-    label: str,
-    bounds: Bounds | None,
-    columns: frozenset[str],
+def _read(
+    block: _Block, bounds: Bounds | None, columns: frozenset[str]
 ) -> tuple[pl.DataFrame, list[dict[str, Any]], AlbStats]:
     """Table of the lines that end in the block; rows of the odd ones among them; what became of all.
 
     Lines at the block's edges are read the plain way, so that the block need not be copied.
     """
-    every = _split(view, first)
-    lines, odd, outside = _in_window(every, bounds)
+    lines, odd, outside = _in_window(block.lines, bounds)
     fields, proven = _prove(lines)
-    odd = np.sort(np.concatenate([odd, lines.number[~proven] - first]))
-    slow_rows, slow = _slowly(carry, every, odd, label, bounds)
+    odd = np.sort(np.concatenate([odd, lines.number[~proven]]))
+    slow_rows, slow = _slowly(block, odd, bounds)
     if not proven.all():
-        lines = lines.take(proven)
-        fields = {
-            name: value if isinstance(value, Texts) else value[..., proven] for name, value in fields.items()
-        }
-    frame = table(lines, fields, label, columns)
-    size = len(carry) + int(every.stop[-1]) + 1
-    counts = AlbStats(lines=len(every.stop) - len(odd), rows=int(proven.sum()), outside=outside, bytes=size)
+        lines, fields = lines.take(proven), {name: _rows(value, proven) for name, value in fields.items()}
+    frame = table(lines, fields, block.origin, columns)
+    size = len(block.carry) + int(block.lines.stop[-1]) + 1
+    counts = AlbStats(
+        lines=len(block.lines.stop) - len(odd), rows=int(proven.sum()), outside=outside, bytes=size
+    )
     return frame, slow_rows, counts + slow
 
 
-def _split(view: View, first: int) -> Lines:
+def _rows(value: Any, rows: Bools) -> Any:
+    """Some rows of a field: of one with many columns each is cut when it is asked for, which most never are."""
+    if isinstance(value, Texts):
+        return value
+    return Columns(value, rows) if value.ndim == 2 else value[rows]
+
+
+def _split(data: bytes) -> Lines:
+    view = View(data)
     stop = view.find_rare(_NEWLINE, 0, len(view.data))
     start, none = np.empty_like(stop), np.zeros_like(stop)
     start[0], start[1:] = 0, stop[:-1] + 1
-    return Lines(view, start, stop, np.arange(first, first + len(stop)), none, none)
+    return Lines(view, start, stop, np.arange(len(stop)), none, none)
 
 
 def _in_window(lines: Lines, bounds: Bounds | None) -> tuple[Lines, Ints, int]:
@@ -158,7 +191,7 @@ def _compact(lines: Lines) -> Lines:
     length = lines.stop + 1 - lines.start
     stop = PAD + np.cumsum(length) - 1
     data = b"".join([padding, *slices(lines.view, lines.start, lines.stop + 1), padding])
-    view = View(data, np.empty(len(data) + 7, bool))
+    view = View(data)
     start = stop + 1 - length
     return Lines(view, start, stop, lines.number, lines.time, lines.body - lines.start + start)
 
@@ -174,7 +207,7 @@ def _prove(lines: Lines) -> tuple[dict[str, Any], Bools]:
     good = np.searchsorted(quotes, lines.stop) - first >= _QUOTES
     good &= (lines.stop - lines.start <= MAX_LINE) & (view.bytes[lines.stop - 1] != _RETURN)
     which = first + np.arange(_QUOTES)[:, None]  # a row for each quote: read together, lies together
-    quote = np.append(quotes, np.full(_QUOTES, high - 1))[which]  # short lines index something
+    quote = np.append(quotes, high - 1).take(which, mode="clip")  # short lines index something
     good &= _skeleton(view, quote)
     space, words_good = _head(view, lines.body, quote[0])
     good &= words_good
@@ -187,11 +220,9 @@ def _prove(lines: Lines) -> tuple[dict[str, Any], Bools]:
 def _skeleton(view: View, quote: Ints) -> Bools:
     """Quoted fields stand where they should, with single spaces between those that follow each other."""
     opening, closing = quote[0::2], quote[1::2]
-    good: Bools = (view.bytes[closing[:-1] + 1] == _BLANK).all(axis=0)
-    for field in _JOINED:
-        good &= opening[field + 1] - closing[field] == 2
-    for field in _AFTER_WORDS:
-        good &= view.bytes[opening[field] - 1] == _BLANK
+    good: Bools = np.all(view.bytes[closing[:-1] + 1] == _BLANK, axis=0)
+    good &= (opening[1:] - closing[:-1] == 2)[_JOINED].all(axis=0)
+    good &= (view.bytes[opening[_AFTER_WORDS] - 1] == _BLANK).all(axis=0)
     after = view.bytes[closing[-1] + 1]
     good &= (after == _BLANK) | (after == _NEWLINE)
     return good
@@ -226,8 +257,8 @@ def _spaces(view: View, body: Ints, request: Ints, words: int) -> tuple[Ints, Bo
 
 def _numbers(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
     space = fields["space"]
-    decimals = are_thousandths(view, space[4:7] + 1, space[5:8])
-    good: Bools = np.all([*decimals, *are_integers(view, space[7:11] + 1, space[8:12])], axis=0)
+    fields["digits"], fields["minus"], proven = numbers(view, space[4:11] + 1, space[5:12], _THOUSANDTHS)
+    good: Bools = np.all(proven, axis=0)
     return good
 
 
@@ -235,7 +266,9 @@ def _addresses(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
     space = fields["space"]
     good = np.ones(space.shape[1], bool)
     for side, index in SIDES.items():
-        fields[side], fields[side + "?"], fine = ports(view, space[index] + 1, space[index + 1])
+        fields[side], fields[side + ":"], fields[side + "?"], fine = ports(
+            view, space[index] + 1, space[index + 1]
+        )
         good &= fine
     return good
 
@@ -270,8 +303,7 @@ def _middle(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
     fields["target_group"] = code
     fields["target_groups"] = Texts(match[1].decode("utf-8", "replace") if match else "-" for match in words)
     begin, end = quote[9] + 2, quote[10] - 29
-    created, created_good = times(view, end + 1)
-    fields["created_at"] = created
+    fields["created_at"], created_good = times(view, end + 1)
     short = (
         (end > begin) & (end - begin <= 8) & (view.bytes[end] == _BLANK) & (view.bytes[end + 28] == _BLANK)
     )
@@ -282,15 +314,13 @@ def _middle(view: View, _lines: Lines, fields: dict[str, Any]) -> Bools:
 # -------------------------------------------------------------------------------------------- the slow way
 
 
-def _slowly(
-    carry: bytes, lines: Lines, odd: Ints, label: str, bounds: Bounds | None
-) -> tuple[list[dict[str, Any]], AlbStats]:
+def _slowly(block: _Block, odd: Ints, bounds: Bounds | None) -> tuple[list[dict[str, Any]], AlbStats]:
     """Rows of the lines that could not be proven ordinary, and what became of them. The first one starts with carry."""
-    rows, stats = list[dict[str, Any]](), AlbStats()
-    for index in odd.tolist():
+    rows, stats, lines = list[dict[str, Any]](), AlbStats(), block.lines
+    places = zip(odd.tolist(), block.origin.labels_of(odd), block.origin.lines_of(odd).tolist(), strict=True)
+    for index, label, number in places:
         text = lines.view.data[int(lines.start[index]) : int(lines.stop[index])]
-        row, seen = read_line(carry + text if index == 0 else text, bounds)
-        number = int(lines.number[index])
+        row, seen = read_line(block.carry + text if index == 0 else text, bounds)
         stats += replace(seen, first_damaged=f"{label}:{number}" if seen.damaged else None, bytes=0)
         if row:
             rows.append({**row, "source": label, "line": number})

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from oomscope.alb.line import AlbStats
-from oomscope.alb.read import AlbInput, scan_alb
-from oomscope.alb.templates import templates
+from oomscope.alb.read import scan_alb
+from oomscope.alb.rows import AlbInput
+from oomscope.alb.templates import roughly, templates
 from oomscope.facts import Window
 
 _BATCH = 65_536  # rows added up at a time: less costs overhead, more costs memory
@@ -45,17 +46,23 @@ def _batches(inputs: Sequence[AlbInput], window: Window | None) -> Iterator[tupl
 
 
 def _add_up(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.group_by("method", templates(rows["path"]).alias("template")).agg(
+    """Sums per method and path with its numbers replaced, then per template: few rows are left to be looked at."""
+    rough = rows.group_by("method", roughly(rows["path"]).alias("path")).agg(
         pl.len().cast(pl.Int64).alias("rows"),
         pl.col("received_bytes").sum().alias("received_total"),
         pl.col("received_bytes").max().alias("received_max"),
         pl.col("sent_bytes").sum().alias("sent_total"),
         pl.col("sent_bytes").max().alias("sent_max"),
     )
+    return _per_template(rough.with_columns(templates(rough["path"]).alias("template")))
 
 
 def _merge(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    totals = ("rows", "received_total", "sent_total")
-    merged = pl.concat(parts).group_by("method", "template")
-    table = merged.agg(pl.col(*totals).sum(), pl.col("received_max", "sent_max").max())
+    table = _per_template(pl.concat(parts))
     return table.sort(["sent_total", "method", "template"], descending=[True, False, False])
+
+
+def _per_template(sums: pl.DataFrame) -> pl.DataFrame:
+    totals = ("rows", "received_total", "sent_total")
+    same = sums.group_by("method", "template")
+    return same.agg(pl.col(*totals).sum(), pl.col("received_max", "sent_max").max())

@@ -67,9 +67,14 @@ def is_identifier(segment: str) -> bool:
     return sum(char.isdigit() for char in segment) * 8 >= len(segment) or (cases and len(segment) >= 20)
 
 
+def roughly(paths: pl.Series) -> pl.Series:
+    """Numbers and UUIDs of a whole column replaced: few distinct paths are left, with the same templates."""
+    return paths.str.replace_all(_ROUGH_RUST, "/:id")
+
+
 def templates(paths: pl.Series) -> pl.Series:
-    """``path_template`` of a whole column; numbers are replaced in bulk, so that few distinct paths are left."""
-    rough = paths.str.replace_all(_ROUGH_RUST, "/:id")
+    """``path_template`` of a whole column."""
+    rough = roughly(paths)
     distinct = rough.unique().drop_nulls()
     known = {path: path_template(path) for path in distinct.to_list()}
     return rough.replace_strict(known, default=None, return_dtype=pl.String)
