@@ -116,6 +116,57 @@ def test_lograge_is_unknown_and_the_load_balancer_stands_in() -> None:
     assert found.requests["seen_in"].to_list() == ["alb"]
 
 
+def lines_and_rows(count: int = 30) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Finished requests and the load balancer's rows of them."""
+    rows = [access(-60 + i, -59.9 + i, f"/a/{i}") for i in range(count)]
+    return [request(-60 + i, -59.9 + i, path=f"/a/{i}") for i in range(count)], rows
+
+
+ONE_LINE = {"cannot_show": "lograge", "why": "one line a request, written at its end"}
+
+
+@pytest.mark.parametrize(
+    ("row", "lines", "found"),
+    [
+        ({"elb_status": 460}, [], ["/slow"]),
+        ({"elb_status": 504}, [], ["/slow"]),
+        ({"elb_status": 502}, [], []),  # the process closed the connection: nobody is at it any more
+        ({"elb_status": 460}, [request(-40, -12, path="/slow")], []),  # it ended after the client had left
+        (
+            {"elb_status": 460},
+            [request(-28, -12, path="/slow")],
+            [],
+        ),  # the same, begun late: cannot be told apart
+        ({"elb_status": 460}, [request(-50, -45, path="/slow")], ["/slow"]),  # another one's line
+        ({"elb_status": 504, "target_ip": "10.0.0.8"}, [], []),  # another pod's
+        ({"elb_status": 504, "created_at": at(-4000)}, [], []),  # before this container's log begins
+    ],
+)
+def test_what_the_load_balancer_gave_up_on_and_the_log_never_ended_is_in_flight(
+    row: dict[str, Any], lines: list[dict[str, Any]], found: list[str]
+) -> None:
+    """A client leaves or the load balancer's idle timeout strikes; Rails goes on until the kill."""
+    logged, rows = lines_and_rows()
+    rows.append(access(-40, -30, "/slow", target_status=None) | row)
+    flying = flight(bundle([*logged, *lines], accesses=rows, **ONE_LINE))
+    assert flying.requests["path"].to_list() == found
+    if found:
+        assert flying.requests["age_s"].to_list() == [40.0]
+
+
+def test_a_log_that_lacks_other_lines_too_says_nothing_of_those_given_up_on() -> None:
+    logged, rows = lines_and_rows()
+    rows.append(access(-40, -30, "/slow", target_status=None, elb_status=460))
+    assert flight(bundle(logged[:-3], accesses=rows, **ONE_LINE)).requests.is_empty()
+    assert flight(bundle(logged[:10], accesses=[*rows[:10], rows[-1]], **ONE_LINE)).requests.is_empty()
+
+
+def test_a_log_that_shows_starts_needs_no_such_guess() -> None:
+    logged, rows = lines_and_rows()
+    rows.append(access(-40, -30, "/slow", target_status=None, elb_status=460))
+    assert flight(bundle(logged, accesses=rows)).requests.is_empty()
+
+
 def test_of_what_waited_at_the_load_balancer_only_the_oldest_fit_the_threads() -> None:
     lost = [access(-float(age), 0.01, f"/p{age}", elb_status=502, target_status=None) for age in range(1, 9)]
     found = flight(

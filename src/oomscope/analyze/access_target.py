@@ -39,7 +39,7 @@ def dead_target(accesses: pl.DataFrame, *, kill: KillCase, pods: tuple[PodFacts,
         address, note = _address_by_burst(accesses, kill.killed_at, note)
         if address is None:
             return DeadTarget(none, notes=(note,) if note else ())
-        rows = _is_target(accesses, address)
+        rows = is_target(accesses, address)
     burst_at = _burst_start(accesses.filter(rows), kill.killed_at)
     instant = _instant(kill.killed_at, burst_at)
     in_flight = rows & _in_flight(accesses, instant, survived=kill.verdict == "oom_child")
@@ -119,7 +119,8 @@ def _dead_pod(kill: KillCase, pods: tuple[PodFacts, ...]) -> PodFacts | None:
     return next((pod for pod in pods if kill.pod_name and pod.name == kill.pod_name), None)
 
 
-def _is_target(accesses: pl.DataFrame, address: str) -> pl.Series:
+def is_target(accesses: pl.DataFrame, address: str) -> pl.Series:
+    """Which rows went to the target (ip:port)."""
     return accesses.select(_ADDRESS.eq(address).fill_null(False)).to_series()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from oomscope.analyze.given_up import given_up
 from oomscope.analyze.model import AccessJoin, InFlight, KillCase
 from oomscope.analyze.names import EndpointNames
 from oomscope.facts import JOB_SCHEMA, REQUEST_SCHEMA, LogStream, empty
@@ -249,9 +250,14 @@ def _from_access(
     fix: str | None,
     jobs: pl.DataFrame | None = None,
 ) -> InFlight:
-    """ALB rows open at the kill on the dead target, oldest first, no more than there are threads: the rest waited."""
-    rows = access_as_requests(join.lost, _at(kill), names)
-    cap = threads_of(bundle, dead_stream(bundle, kill)) or _threads_guess(bundle, join, kill)
+    """ALB rows open at the kill on the dead target and those given up on that the app was still at.
+
+    Oldest first, no more than there are threads: the rest waited.
+    """
+    stream = dead_stream(bundle, kill)
+    left = given_up(bundle, join, stream, _at(kill) - MAX_AGE, _at(kill))
+    rows = access_as_requests(pl.concat([join.lost, left.select(join.lost.columns)]), _at(kill), names)
+    cap = threads_of(bundle, stream) or _threads_guess(bundle, join, kill)
     ordered = rows.sort("age_s", "access_row", descending=[True, False])
     note = (
         () if rows.height <= cap else (f"{rows.height - cap} more had reached the load balancer and waited",)
