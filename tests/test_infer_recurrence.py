@@ -11,7 +11,7 @@ from oomscope.analyze.investigate import report_of
 from oomscope.analyze.model import AnalyzeOptions
 from oomscope.analyze.recurrence import A_KILL, pool, recurrence_doc
 from oomscope.analyze.weights import load_weights
-from tests.infer_help import bundle, joined, kill_case, memory, ordinary, request
+from tests.infer_help import access, at, bundle, joined, kill_case, memory, ordinary, request
 
 
 def case_of(*open_: dict[str, Any]) -> Case:
@@ -49,6 +49,28 @@ def test_traffic_is_not_new_evidence_at_every_kill() -> None:
     pooled = pool([case_of(), case_of()], load_weights())
     busy, rare = pooled.scores.terms["memory_leak"]["recurrence"]
     assert busy == rare
+
+
+def answered(size: int) -> Case:
+    """Two endpoints; one answer of the rare one, which is in flight, was so large."""
+    rows = [*ordinary(900, 1, "A#index"), *ordinary(900, 30, "Slow#report"), request(-1, None, "Slow#report")]
+    closed = [(row, (row["started_at"] - at(0)).total_seconds()) for row in rows[:-1]]
+    alb = [access(t, t + 0.1, row["path"], sent_bytes=900) for row, t in closed]
+    alb[-1]["sent_bytes"] = size
+    evidence, kill = bundle(rows, accesses=alb), kill_case()
+    return measure(evidence, kill, joined(evidence, kill))
+
+
+def test_how_large_its_answers_are_is_not_new_evidence_at_every_kill() -> None:
+    """An export is as large at every kill: told once. Two innocent coincidences made it look proven."""
+    found = []
+    for size in (900, 50_000_000):
+        cases = [answered(size), answered(size)]
+        terms = pool(cases, load_weights()).scores.terms["large_response"]
+        slow = cases[0].runs.names.index("Slow#report")
+        found.append((float(terms["sent"][slow]), float(terms["recurrence"][slow])))
+    assert found[0][0] == 0 < found[1][0]
+    assert found[0][1] == pytest.approx(found[1][1])
 
 
 def test_a_kill_of_which_nothing_was_logged_does_not_stop_the_others() -> None:
