@@ -77,6 +77,14 @@ def test_no_fault_in_flight_is_accused_where_nothing_tells_what_was() -> None:
     assert strength_of(candidate(0.95, SPLIT, "memory_leak"), "oom_limit", seen=False) == "moderate"
 
 
+def test_growth_without_anyone_to_blame_is_weak_where_nothing_tells_what_was_in_flight() -> None:
+    """One request that nobody saw may have grown it. That the limit was nearly full at once nobody in flight did."""
+    growth, small = candidate(0.9, {}, "process_growth"), candidate(0.9, {}, "undersized_limit")
+    assert (strength_of(growth, "oom_limit"), strength_of(small, "oom_limit")) == ("moderate", "moderate")
+    assert strength_of(growth, "oom_limit", seen=False) == "weak"
+    assert strength_of(small, "oom_limit", seen=False) == "moderate"
+
+
 def test_a_cause_without_an_endpoint_is_never_strong() -> None:
     assert strength_of(candidate(0.99, {}, "undersized_limit"), "oom_limit") == "moderate"
 

@@ -14,8 +14,9 @@ A limit too small and growth with all traffic are untested without memory sample
 Kinds: in flight (how many, how old) · memory (growth that follows it) · traffic (arrivals) · size (bodies, responses) ·
 recurrence. With a verdict that is not certain nothing is above moderate, or above weak without memory samples or where
 a third of the limit was free within two seconds of the end: an endpoint cannot be surer to have filled the memory
-than the memory to have been full. A fault in flight is not above weak where no source tells what was in flight. Without
-memory samples and without any excess in flight nothing is above weak.
+than the memory to have been full. Where no source tells what was in flight, neither a fault in flight nor growth that
+nobody is to blame for is above weak: a request that nobody saw may have been it. Without memory samples and without any
+excess in flight nothing is above weak.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def strength_of(
     is not accused when what was in flight is unknown: another one may have been there.
     """
     if candidate.pattern in NO_ENDPOINT:
-        return _without_endpoint(candidate)
+        word = _without_endpoint(candidate)
+        return word if seen or candidate.pattern != "process_growth" else at_most(word, "weak")
     word = _by_rule(candidate)
     if candidate.pattern == "memory_leak":
         word = at_most(word, "moderate")
