@@ -204,10 +204,13 @@ def _prove(lines: Lines) -> tuple[dict[str, Any], Bools]:
     low, high = int(lines.start[0]), int(lines.stop[-1]) + 1
     quotes = view.find(_QUOTE, low, high)
     first = np.searchsorted(quotes, lines.start)
-    good = np.searchsorted(quotes, lines.stop) - first >= _QUOTES
-    good &= (lines.stop - lines.start <= MAX_LINE) & (view.bytes[lines.stop - 1] != _RETURN)
     which = first + np.arange(_QUOTES)[:, None]  # a row for each quote: read together, lies together
     quote = np.append(quotes, high - 1).take(which, mode="clip")  # short lines index something
+    good = (
+        (quote[-1] < lines.stop)
+        & (lines.stop - lines.start <= MAX_LINE)
+        & (view.bytes[lines.stop - 1] != _RETURN)
+    )
     good &= _skeleton(view, quote)
     space, words_good = _head(view, lines.body, quote[0])
     good &= words_good
