@@ -196,6 +196,7 @@ def _run(job: Job, path: Path) -> tuple[float, float, float, str]:
         "OOMSCOPE_PROCESSES": str(job.processes),
         "POLARS_MAX_THREADS": str(job.processes),
     }
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     begun = time.perf_counter()
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
