@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from oomscope.analyze.case import Case, measure
@@ -47,6 +49,16 @@ def test_the_value_whose_runs_keep_memory_is_named() -> None:
     assert found.text.startswith(f"{found.hits} of 300 runs had `scope=all`; memory grew with those alone; ")
     assert found.p_value is not None
     assert found.p_value < 0.01
+
+
+def test_runs_of_several_containers_are_said_to_be() -> None:
+    """The cause's own line counts the runs of the dead container only."""
+    case = leaking(2.0, 0.0)
+    half = np.where(np.arange(case.runs.who.size) % 4 < 2, case.runs.life, case.runs.life + 1)
+    (found,) = leaking_runs(
+        replace(case, runs=replace(case.runs, life=half)), case.runs.names.index("Boats#index")
+    )
+    assert " of 300 runs in 2 containers had `scope=all`" in found.text
 
 
 @pytest.mark.parametrize("seed", range(5))

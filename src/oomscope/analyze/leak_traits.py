@@ -48,7 +48,8 @@ def leaking_runs(case: Case, who: int) -> tuple[Distinguishing, ...]:
     chance = len(tried) * math.exp(-gain)
     if chance > CHANCE or feature is None:
         return ()
-    return (_describe(feature, value, int(has.sum()), has.size, each, chance),)
+    lives = np.unique(runs.life[mine]).size
+    return (_describe(feature, value, has, lives, each, chance),)
 
 
 NOTHING = (None, None, np.zeros(0, dtype=bool))
@@ -82,15 +83,16 @@ def _gain(case: Case, growth: Growth, who: int, mine: Flags, has: Flags) -> tupl
 
 
 def _describe(
-    feature: Feature, value: str | None, hits: int, of: int, each: float, chance: float
+    feature: Feature, value: str | None, has: Flags, lives: int, each: float, chance: float
 ) -> Distinguishing:
-    said = statement(feature, "present" if value is None else "value", value)
+    said, hits = statement(feature, "present" if value is None else "value", value), int(has.sum())
+    where = f" in {lives} containers" if lives > 1 else ""
     return Distinguishing(
         kind=feature.kind,
         name=feature.name,
         value=value,
         hits=hits,
-        of=of,
+        of=has.size,
         p_value=float(f"{chance:.3g}"),
-        text=f"{hits} of {of} runs had {said}; memory grew with those alone; {format_bytes(each)} each",
+        text=f"{hits} of {has.size} runs{where} had {said}; memory grew with those alone; {format_bytes(each)} each",
     )
