@@ -44,28 +44,22 @@ def given_up(
         is_target(bundle.accesses, join.dead_target)
         & pl.col("created_at").is_between(max(since, stream.first_at), killed_at)
     )
-    has_line = pl.col("row").is_in(join.pairs["access_row"].to_list())
-    answered = mine.filter(pl.col("target_status").is_not_null() & (pl.col("time") < killed_at))
-    if (
-        answered.height < _LEAST_ANSWERED
-        or answered.filter(has_line).height < _LEAST_MATCHED * answered.height
-    ):
+    matched = join.pairs.select(row=pl.col("access_row").cast(pl.Int64)).unique()
+    over = mine.filter(pl.col("time") < killed_at)
+    answered = over.filter(pl.col("target_status").is_not_null())
+    has_line = answered.join(matched, on="row", how="semi").height
+    if answered.height < _LEAST_ANSWERED or has_line < _LEAST_MATCHED * answered.height:
         return rows.clear()
-    left = mine.filter(
-        ~has_line
-        & pl.col("target_status").is_null()
-        & pl.col("elb_status").is_in(_GAVE_UP)
-        & (pl.col("time") < killed_at)
-    )
-    return (
-        left.join(_ends(bundle, join, stream), on=["method", "path"], how="left")
-        .filter(~(pl.col("last_end") >= pl.col("created_at")).fill_null(False))
-        .drop("last_end")
-    )
+    gave_up = pl.col("target_status").is_null() & pl.col("elb_status").is_in(_GAVE_UP)
+    left = over.filter(gave_up).join(matched, on="row", how="anti")
+    ended = pl.col("last_end") >= pl.col("created_at")
+    ends = _ends(bundle, join, stream)
+    return left.join(ends, on=["method", "path"], how="left").filter(~ended.fill_null(False)).drop("last_end")
 
 
 def _ends(bundle: Bundle, join: AccessJoin, stream: LogStream) -> pl.DataFrame:
     """The last end of every method and path among the lines that have no ALB row: it may be of any of these."""
+    matched = join.pairs.select(pl.col("request_row").cast(pl.UInt32)).unique()
     lines = bundle.requests.with_row_index("request_row").filter(pl.col("stream") == stream.stream)
-    alone = lines.filter(~pl.col("request_row").is_in(join.pairs["request_row"].to_list()))
+    alone = lines.join(matched, on="request_row", how="anti")
     return alone.group_by("method", "path").agg(last_end=pl.col("ended_at").max())
