@@ -75,13 +75,15 @@ def test_real_documents(name: str, kind: str) -> None:
         ("kind: Pod\n".encode("utf-16"), "utf16", "little-endian"),
         (b"apiVersion: v1\nkind: Pod\n", "yaml", ""),
         (b"Name:             web-1\nNamespace:        default\n", "describe", ""),
+        (b"\n<!DOCTYPE html>\n<pre>[ 12.000001] Killed process 1 (ruby) total-vm:1kB</pre>\n", "html", ""),
+        (b"<HTML lang=en>", "html", ""),
         (b"the quick brown fox\n" * 10, "text", ""),
         ("日本語のログ\n".encode("shift_jis") * 20, "text", ""),
         (b'{"a":1}\n{"a":2}\n', "json_lines", ""),
         (b'{\n "a": 1\n}\n', "json", ""),
         (b"[]", "json", ""),
     ],
-    ids=range(18),
+    ids=range(20),
 )
 def test_made_up_heads(head: bytes, kind: str, hint: str) -> None:
     seen = recognise(head)

@@ -297,6 +297,8 @@ def _unreadable(file: FileInput, seen: Recognised, *, empty_file: bool) -> Gap:
             return gap(file, "unparsable", "YAML, not read", _AS_JSON)
         case "describe":
             return gap(file, "unparsable", "output of kubectl describe, not read", _AS_JSON)
+        case "html":
+            return gap(file, "unparsable", "an HTML page, not read", "give what it was made from")
     return gap(file, "unparsable", f"binary data{f' ({seen.hint})' if seen.hint else ''}, not evidence")
 
 

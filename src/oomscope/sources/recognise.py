@@ -11,7 +11,7 @@ from oomscope import alb, kernel, kube, logs, series
 # "answer" is a saved log query (FilterLogEvents, Insights) and may hold several of the others.
 Kind = Literal[
     "alb", "memory_csv", "log", "kernel", "answer", "json", "json_lines", "text",
-    "empty", "packed", "binary", "utf16", "yaml", "describe",
+    "empty", "packed", "binary", "utf16", "yaml", "describe", "html",
 ]  # fmt: skip
 DocumentKind = Literal["kubernetes", "answer", "prometheus", "performance", "report", "manifest", "unknown"]
 
@@ -45,6 +45,7 @@ _JSON_START = re.compile(rb"\s{0,1000}(?:\{\s{0,1000}[\"}]|\[\s{0,1000}[\[{\"\]]
 _NEXT_RECORD = re.compile(rb"\}[ \t]{0,100}\r?\n\s{0,100}\{")
 _YAML = re.compile(rb"(?m)\A(?:---\s)?(?:apiVersion|kind|items|metadata): ?\S{0,64}\s*$")
 _DESCRIBE = re.compile(rb"\AName:[ ]{2,40}\S+\n(?:Namespace|Roles|Priority):[ ]")
+_HTML = re.compile(rb"\s{0,1000}<(?:!doctype\s{1,10}html|html)\b", re.IGNORECASE)
 _TEXT_CONTROLS = bytes((7, 8, 9, 10, 11, 12, 13, 27))
 _CONTROLS = bytes(c for c in range(32) if c not in _TEXT_CONTROLS) + b"\x7f"
 _KERNEL_LINE = re.compile(
@@ -72,6 +73,8 @@ def recognise(head: bytes) -> Recognised:
 
 
 def _recognise_text(head: bytes) -> Recognised:
+    if _HTML.match(head):  # a page about logs, such as a report, quotes them
+        return Recognised("html")
     if alb.sniff_alb(head):
         return Recognised("alb")
     if series.sniff_csv(head):
