@@ -40,10 +40,8 @@ CHUNK = 3 << 20
 _KEPT = 16 << 20
 _ODD_ROWS = 4096
 _QUOTES = 24  # of the twelve quoted fields up to classification_reason
-_HEAD_WORDS = (
-    16,
-    32,
-)  # 64-bit words looked at for the ten words behind the time; more than that goes the slow way
+# 64-bit words looked at for the ten words behind the time; more than that goes the slow way
+_HEAD_WORDS = (16, 32)
 _JOINED = [0, 2, 3, 5, 6, 7, 8, 9, 10]  # quoted fields that the next quoted field follows directly
 _AFTER_WORDS = [0, 2, 5]  # quoted fields that follow a bare word
 _THOUSANDTHS = np.array([[name in DECIMALS] for name in NUMBERS])
@@ -56,9 +54,8 @@ def scan(
     inputs: Sequence[AlbInput], bounds: Bounds | None, columns: frozenset[str]
 ) -> Iterator[tuple[pl.DataFrame, AlbStats]]:
     """Tables of the asked columns, block by block, in no particular order; the odd lines' rows come late."""
-    np.empty(
-        _KEPT, bool
-    )  # freed at once: from then on the C library keeps as much freed memory for the next block
+    # Freed at once: from then on the C library keeps as much freed memory for the next block.
+    np.empty(_KEPT, bool)
     odd_rows = list[dict[str, Any]]()
     for block in _blocks(inputs):
         frame, rows, stats = _read(block, bounds, columns)
