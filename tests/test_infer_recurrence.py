@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from bench.simulate.observe import simulate
 
+from oomscope.analyze import analyze_many
 from oomscope.analyze.case import Case, measure
 from oomscope.analyze.investigate import report_of
 from oomscope.analyze.model import AnalyzeOptions
@@ -86,3 +88,19 @@ def test_a_suspect_not_in_flight_at_this_kill_is_not_said_to_be_at_none() -> Non
     report = report_of(cases, [case.kill for case in cases], AnalyzeOptions())
     said = [point.text for h in report.hypotheses for point in (*h.for_, *h.against)]
     assert not any("in flight at 0 of" in text for text in said)
+
+
+def test_growth_of_nobody_at_several_kills_accuses_nobody() -> None:
+    """With three times the rows some endpoint fits well; drawn anew, they name another."""
+    group = simulate("growth", "standard", 2, k=3)
+    found = analyze_many([one.bundle for one in group])
+    lead = found.hypotheses[0]
+    assert lead.suspect.kind == "none" or lead.strength in ("weak", "inconclusive")
+    assert lead.pattern != "memory_leak" or any(one.name == "stability" for one in found.findings)
+
+
+def test_a_leak_at_several_kills_is_still_accused() -> None:
+    group = simulate("leak", "standard", 0, k=3)
+    found = analyze_many([one.bundle for one in group])
+    assert found.hypotheses[0].suspect.endpoint in group[0].truth["culprits"]
+    assert found.cause.strength == "moderate"

@@ -33,6 +33,7 @@ from oomscope.analyze.patterns import four_patterns
 from oomscope.analyze.recurrence import others_alone, pool, recurrence_doc
 from oomscope.analyze.refute import doubt_unstable, mass_balance, refutations
 from oomscope.analyze.scores import score
+from oomscope.analyze.stability import leak_rows
 from oomscope.analyze.tables import coverage, endpoint_rows, timeline
 from oomscope.analyze.verdict import choose_kill, find_kills
 from oomscope.analyze.weights import load_weights
@@ -167,8 +168,8 @@ def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions)
     scores = pooled.scores if pooled is not None and one_cause else score(case, weights)
     candidates = fuse(scores, case, weights)
     ranked = [(c, case.strength(c)) for c in candidates]
-    if pooled is None:
-        ranked = doubt_unstable(case, ranked, ledger)
+    leak = pooled.leak if pooled is not None and one_cause else leak_rows(case.growth)
+    ranked = doubt_unstable(leak, ranked, ledger)
     ranked.sort(key=lambda item: case.cannot_test(item[0]))
     lead, word = ranked[0]
     against = {c.who: refutations(case, c, ledger) for c, _ in ranked[:8] if c.who is not None}

@@ -15,6 +15,7 @@ from oomscope.analyze.gate import fuse
 from oomscope.analyze.growth import fit_lasting, stack
 from oomscope.analyze.ledger import tidy
 from oomscope.analyze.scores import MemoryGains, Scores, gain_of, memory_gains, score, steady_gain
+from oomscope.analyze.stability import LeakRows, leak_rows
 from oomscope.analyze.weights import Weights
 from oomscope.units import iso
 
@@ -38,11 +39,12 @@ class Pooled:
     """Scores of the first case with the others' evidence added, and how well one common cause fits them all.
 
     ``hits[name]``: (kills at which it was open, expected by chance). ``common``: log-odds of one cause against several.
-    ``alone``: the scores of each kill by itself.
+    ``alone``: the scores of each kill by itself. ``leak``: the memory rows of all.
     """
 
     scores: Scores
     alone: list[Scores]
+    leak: LeakRows | None
     kills: int
     hits: dict[str, tuple[int, float]]
     ochiai: dict[str, float]
@@ -58,7 +60,8 @@ def pool(cases: list[Case], weights: Weights) -> Pooled:
     """Pool kills; the first is the one the report is about. Its endpoints are the candidates."""
     lead, others = cases[0], cases[1:]
     alone = [score(case, weights) for case in cases]
-    pooled = score(lead, weights, pooled_gains(cases))
+    leak = pooled_rows(cases)
+    pooled = score(lead, weights, pooled_gains(cases, leak))
     terms: dict[Pattern, dict[str, Floats]] = {}
     for pattern, own in pooled.terms.items():
         extra = sum(
@@ -71,8 +74,8 @@ def pool(cases: list[Case], weights: Weights) -> Pooled:
     }
     scores = Scores(terms, none)
     return Pooled(
-        scores=scores, alone=alone, kills=len(cases), hits=_hits(cases), ochiai=_ochiai(cases),
-        common=_common(scores, alone, cases),
+        scores=scores, alone=alone, leak=leak or leak_rows(lead.growth), kills=len(cases), hits=_hits(cases),
+        ochiai=_ochiai(cases), common=_common(scores, alone, cases),
     )  # fmt: skip
 
 
@@ -105,29 +108,39 @@ def _places(lead: Case, case: Case) -> list[int]:
     return [known.get(key, -1) for key in zip(lead.runs.names, lead.runs.is_job, strict=True)]
 
 
-def pooled_gains(cases: list[Case]) -> MemoryGains:
+def pooled_gains(cases: list[Case], leak: LeakRows | None) -> MemoryGains:
     """Leak and steady growth fitted on the rows of all bundles; faults in flight add up on top, kill by kill."""
     lead = cases[0]
     own = memory_gains(lead)
-    leak, steady = _pooled_leak(cases, own)
+    lasting, steady = _pooled_leak(cases, own, leak)
     starts, seconds = own.starts - own.steady + steady, own.seconds - own.steady + steady
     for case in (other for other in cases[1:] if other.runs.n):
         gains, place = memory_gains(case), np.array(_places(lead, case), dtype=np.int64)
         for total, gain in ((starts, gains.starts), (seconds, gains.seconds)):
             total += np.where(place >= 0, gain[place] - gains.steady, 0.0)
-    return MemoryGains(leak, starts, seconds, steady)
+    return MemoryGains(lasting, starts, seconds, steady)
 
 
-def _pooled_leak(cases: list[Case], own: MemoryGains) -> tuple[Floats, float]:
+def pooled_rows(cases: list[Case]) -> LeakRows | None:
+    """The memory rows of all bundles as one table, with the leading case's endpoints; None of less than two."""
     lead = cases[0]
     first_of_bundle = {id(case.bundle): case for case in reversed(cases) if case.growth is not None}
-    sources = list(first_of_bundle.values())
-    if len(sources) < 2:
+    back = [
+        (case.growth, _places(case, lead)) for case in first_of_bundle.values() if case.growth is not None
+    ]
+    if len(back) < 2:
+        return None
+    fine = stack([(growth.fine_rows, place) for growth, place in back], lead.runs.n)
+    floor = stack([(growth.floor_rows, place) for growth, place in back], lead.runs.n)
+    return LeakRows((fine, floor), fit_lasting(fine))
+
+
+def _pooled_leak(cases: list[Case], own: MemoryGains, leak: LeakRows | None) -> tuple[Floats, float]:
+    if leak is None:
         return own.leak, own.steady
-    back = [(case.growth, _places(case, lead)) for case in sources if case.growth is not None]
-    done = fit_lasting(stack([(growth.fine_rows, place) for growth, place in back], lead.runs.n))
-    shared = len(sources) ** -SHARED
-    return shared * gain_of(done), shared * steady_gain(done)
+    bundles = len({id(case.bundle) for case in cases if case.growth is not None})
+    shared = bundles**-SHARED
+    return shared * gain_of(leak.fit), shared * steady_gain(leak.fit)
 
 
 def _common(pooled: Scores, alone: list[Scores], cases: list[Case]) -> float:

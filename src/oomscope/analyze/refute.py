@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from oomscope.analyze.ledger import Ledger
-from oomscope.analyze.stability import RESAMPLES, stability
+from oomscope.analyze.stability import RESAMPLES, LeakRows, stability
 from oomscope.report import Point, Strength
 from oomscope.units import format_bytes, format_seconds
 
@@ -98,24 +98,19 @@ def _stalled(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Poin
 
 
 def doubt_unstable(
-    case: Case, ranked: list[tuple[Candidate, Strength]], ledger: Ledger
+    leak: LeakRows | None, ranked: list[tuple[Candidate, Strength]], ledger: Ledger
 ) -> list[tuple[Candidate, Strength]]:
     """A leak is not accused (at most ``weak``) when resampling the memory rows often names another endpoint, or when
     its completions account for less than half of the growth."""
     lead, word = ranked[0]
-    if (
-        lead.pattern != "memory_leak"
-        or lead.who is None
-        or case.growth is None
-        or word in ("weak", "inconclusive")
-    ):
+    if lead.pattern != "memory_leak" or lead.who is None or leak is None or word in ("weak", "inconclusive"):
         return ranked
-    share = float(stability(case.growth)[lead.who])
+    share = float(stability(leak)[lead.who])
     ledger.add(
         f"{round(share * RESAMPLES)} of {RESAMPLES} resamples of the memory samples name it too", name="stability",
         value=share, unit="share", baseline=f"accused from {STABLE:.0%}",
     )  # fmt: skip
-    sure = share >= STABLE and case.growth.done.share[lead.who] >= HALF
+    sure = share >= STABLE and leak.fit.share[lead.who] >= HALF
     return ranked if sure else [(lead, "weak"), *ranked[1:]]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oomscope.analyze.growth import Growth, Rows, fit_lasting
+from oomscope.analyze.growth import Fit, Growth, Rows, fit_lasting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,14 +17,27 @@ if TYPE_CHECKING:
 RESAMPLES, BLOCK_ROWS, SEED = 40, 4, 20260304
 
 
-def stability(growth: Growth) -> Floats:
+@dataclass(frozen=True)
+class LeakRows:
+    """What the leaks of a report are fitted on: the memory rows, finer and coarser, and the fit of the finer ones."""
+
+    tables: tuple[Rows, ...]
+    fit: Fit
+
+
+def leak_rows(growth: Growth | None) -> LeakRows | None:
+    """Those of one incident; None where memory was not sampled."""
+    return None if growth is None else LeakRows((growth.fine_rows, growth.floor_rows), growth.done)
+
+
+def stability(leak: LeakRows) -> Floats:
     """Share of resamples of the rows (in blocks) in which each endpoint explains the growth best, better than all
     traffic together. Seeded: the same rows give the same shares."""
     rng = np.random.default_rng(SEED)
-    wins = np.zeros(growth.done.ll.size)
+    wins = np.zeros(leak.fit.ll.size)
     for _ in range(RESAMPLES):
         gains, steady = np.zeros(wins.size), 0.0
-        for rows in (growth.fine_rows, growth.floor_rows):
+        for rows in leak.tables:
             picked = _resampled(rows, rng)
             fit = fit_lasting(picked)
             gains, steady = gains + fit.ll, steady + fit.total_ll
