@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 
 from bench import alb_gen
-from bench.speed.rails_gen import write_cloudwatch, write_rails
+from bench.speed.rails_gen import write_cloudwatch, write_lograge, write_rails
 
 _OTHERS = re.compile(
     r", (?!two (?:processes|threads)|all columns|line by line)"
@@ -75,6 +75,8 @@ JOBS = (
     Job("envelope full", "cloudwatch", "fast_full"),
     Job("envelope full, two processes", "cloudwatch", "fast_full", processes=2),
     Job("envelope full, naive script", "cloudwatch", "naive_full"),
+    Job("one line each", "lograge", "one_line_rows"),
+    Job("one line each, json script", "lograge", "one_line_json"),
     Job("alb day", "alb", "alb_day"),
     Job("alb day, all columns", "alb", "alb_rows"),
     Job("alb ten minutes", "alb", "alb_window"),
@@ -176,6 +178,8 @@ def _data(kind: str, folder: Path, mb: int) -> Path:
         write_rails(path, mb * 1_000_000)
     elif kind == "cloudwatch":
         write_cloudwatch(path, mb * 1_000_000)
+    elif kind == "lograge":
+        write_lograge(path, mb * 1_000_000)
     elif kind == "alb":
         alb_gen.write(path, mb * 1500)
     else:
@@ -215,7 +219,8 @@ def _compare(measured: dict[str, Measured]) -> bool:
     pairs = (
         ("open", "open, naive script"), ("full", "full, naive script"), ("full", "full, two processes"),
         ("envelope open", "envelope open, naive script"), ("envelope full", "envelope full, naive script"),
-        ("envelope full", "envelope full, two processes"), ("alb day", "alb gz day"),
+        ("envelope full", "envelope full, two processes"), ("one line each", "one line each, json script"),
+        ("alb day", "alb gz day"),
         ("alb day of 50 MB", "alb day, csv script"), ("alb gz day", "alb gz day, two threads"),
         ("alb ten minutes", "alb gz ten minutes"), ("alb ten minutes of 50 MB", "alb ten minutes, csv script"),
         ("alb day of 50 MB", "alb day of 50 MB, line by line"),

@@ -176,6 +176,39 @@ def write_cloudwatch(path: Path, size: int, seed: int = 1) -> None:
         _write(file, events(), size)
 
 
+def write_lograge(path: Path, size: int, seed: int = 1) -> None:
+    """Requests as lograge's Logstash formatter writes them, one a line, and a job's two lines for every fortieth."""
+    draw = random.Random(seed)
+
+    def lines() -> Iterator[bytes]:
+        at, number = START, 0
+        while True:
+            at, number = at + timedelta(milliseconds=draw.expovariate(1 / 20)), number + 1
+            yield json.dumps(_one_line(draw, at), separators=(",", ":")).encode()
+            if number % 40 == 0:
+                job = f"[ActiveJob] [SyncJob] [{draw.getrandbits(128):032x}]"
+                yield f"{job} Performing SyncJob (Job ID: {number}) from Async(default)".encode()
+                yield f"{job} Performed SyncJob (Job ID: {number}) from Async(default) in 20.1ms".encode()
+
+    with path.open("wb") as file:
+        _write(file, lines(), size)
+
+
+def _one_line(draw: random.Random, at: datetime) -> dict[str, object]:
+    method, path, endpoint, kind, *_, status, usual, _ = draw.choice(_ROUTES)
+    controller, action = endpoint.split("#")
+    path = path.partition("?")[0].replace("%d", str(draw.randrange(10**6)))
+    duration = round(usual * draw.lognormvariate(0, 0.5), 2)
+    return {
+        "method": method, "path": path, "format": kind.lower(), "controller": controller, "action": action,
+        "status": status, "allocations": draw.randrange(10**5), "duration": duration, "view": round(duration / 2, 2),
+        "db": round(duration / 4, 2), "request_id": f"{draw.getrandbits(128):032x}",
+        "remote_ip": f"198.51.100.{draw.randrange(256)}", "params": {"page": str(draw.randrange(40))},
+        "@timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), "@version": "1",
+        "message": f"[{status}] {method} {path} ({endpoint})",
+    }  # fmt: skip
+
+
 def _tail(draw: random.Random) -> str:
     pod = "web-6f7d8c9b5d-" + "".join(draw.choice("bcdfghjklmnpqrstvwxz2456789") for _ in range(5))
     image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/web"

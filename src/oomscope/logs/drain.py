@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from oomscope.logs.envelopes import ReadState, read_entries
 from oomscope.logs.leads import end_of_text, leads_of_head
 from oomscope.logs.lines import Peeked, Upto
+from oomscope.logs.plan import ENDED, Span, plan
 
 if TYPE_CHECKING:
     from oomscope.logs.interface import LogInput
     from oomscope.logs.opens import Form
-    from oomscope.logs.plan import Span
     from oomscope.logs.whole import Book
 
 LEARN = 1 << 18  # read line by line where the rest is matched, to know what the log looks like
@@ -32,7 +32,7 @@ def drain(reader: Peeked, envelope: str, source: LogInput, state: ReadState, boo
         )
         return
     large = _Large(envelope, source, state, book)
-    if leads_of_head(head[:cut], envelope) and (book.matching or large.plan(cut)):
+    if large.plan(head[:cut]):
         large.learn(head[:cut])
         large.run(head[:cut], Peeked(head[cut:], reader))
     else:
@@ -56,14 +56,22 @@ class _Large:
     def __init__(self, envelope: str, source: LogInput, state: ReadState, book: Book) -> None:
         self._envelope, self._source, self._state, self._book = envelope, source, state, book
         self._spans: list[Span] = []
+        self._one_line: Form | None = None
         self._number = 1  # of the next line
         self._at = 0  # bytes read
 
-    def plan(self, start: int) -> bool:
-        """Whether not all of it is to be read in full."""
-        from oomscope.logs.plan import plan
+    def plan(self, head: bytes) -> bool:
+        """Whether not all of what follows ``head`` is to be read in full."""
+        from oomscope.logs.one_line import form_of
 
-        self._spans = plan(self._source, start)
+        if self._book.sink is None:
+            self._one_line = form_of(head, self._envelope)
+        if self._one_line is None and not leads_of_head(head, self._envelope):
+            return False
+        if self._book.matching:
+            return True
+        said = self._one_line.said if self._one_line is not None else None
+        self._spans = plan(self._source, len(head), said.path if said is not None else ENDED)
         return len(self._spans) > 1
 
     def learn(self, head: bytes) -> None:
@@ -71,6 +79,8 @@ class _Large:
         entries = read_entries(BytesIO(head), self._envelope, self._source.identity, ReadState())
         self._number += self._book.drain(entries, self._source.label, self._envelope)
         self._at = len(head)
+        if self._one_line is not None and 2 * self._book.told_whole() < head.count(b"\n"):
+            self._one_line, self._spans = None, [Span(self._at, None, full=True)]
 
     def run(self, head: bytes, reader: Peeked) -> None:
         """All that follows ``head``, which ``reader`` gives."""
@@ -87,6 +97,8 @@ class _Large:
         """How the lines can be matched; None when they cannot."""
         from oomscope.logs.opens import Form
 
+        if self._one_line is not None:
+            return self._one_line
         scanners = [life.scanner for life in self._book.current()]
         shapes = {scanner.shape for scanner in scanners if scanner.shape is not None}
         prefixes = {shape.prefix for shape in shapes}

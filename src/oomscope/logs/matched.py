@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from oomscope.logs.blocks import Blocks
 from oomscope.logs.envelopes import entries_of
 from oomscope.logs.lines import MAX_LINE, Peeked
+from oomscope.logs.one_line import OneLine
 from oomscope.logs.opens import BLOCK, Counts, Form, Matcher
 from oomscope.logs.parts import Part, matcher_of
 from oomscope.logs.shape import split_head
@@ -74,20 +75,25 @@ class Matched:
         entries = entries_of(lines, self._form.envelope, self._source.identity, self._state)
         self._book.drain(entries, self._source.label, self._form.envelope)
 
-    def _count_in(self, matcher: Matcher) -> None:
+    def _count_in(self, matcher: Matcher | OneLine) -> None:
         counts, matcher.counts = matcher.counts, Counts()
         self._count(counts)
 
     def _count(self, counts: Counts) -> None:
         """Count what was not read among the lives of the input: of several, by the requests each is known to have."""
-        lives = [life for life in self._book.current() if life.scanner.tracker.starts]
-        weights = [life.scanner.tracker.starts for life in lives]
+        one_line = self._form.said is not None
+        # Lines of one line a request may still be held back, so those given are counted.
+        known = [
+            (life, life.digest.lines if one_line else life.scanner.tracker.starts)
+            for life in self._book.current()
+        ]
+        lives, weights = [life for life, weight in known if weight], [weight for _, weight in known if weight]
         if not lives:
             return
         shares = [_spread(value, weights) for value in (counts.lines, counts.size, counts.whole)]
         for life, lines, size, whole in zip(lives, *shares, strict=True):
             life.bytes += size
-            life.scanner.count_in(lines=lines, whole=whole)
+            life.scanner.count_in(lines=lines, whole=whole, one_line=one_line)
         if len(lives) == 1:
             _see(lives[0], counts.heads)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 21  # the calls for a block cost as much as some hundred kB of it
 _WINDOW = 6  # blocks that wait for the rest of their requests, at most; half of them at least
-_LONGEST = 4000
+LONGEST = 4000
 _LOOKED_AT = 64  # lines of a block that may tell of another place where the application's line begins
 _LAST = 256
 _PID_END = len("12345678]  INFO -- : ")
@@ -74,9 +74,16 @@ class _Waiting:
     lines: dict[int, bytes]
 
 
+class Said(NamedTuple):
+    """What stands before the method and between it and the path, in a log of one line a request."""
+
+    method: bytes
+    path: bytes
+
+
 class Form(NamedTuple):
     """How to read a log: where the application's line begins and what follows it, whether lifecycles are wanted, and
-    whether the logger's prefix stands before the tags.
+    whether the logger's prefix stands before the tags. ``said``: it has one line a request, see ``one_line``.
     """
 
     envelope: str = "bare"
@@ -84,6 +91,7 @@ class Form(NamedTuple):
     end: bytes = b""
     lifecycles: bool = False
     prefix: bool = True
+    said: Said | None = None
 
 
 class Matcher:
@@ -125,7 +133,7 @@ class Matcher:
         starts = np.empty_like(ends)
         starts[0], starts[1:] = 0, ends[:-1] + 1
         heads = read_heads(view, starts, ends, self._leads, prefix=self.form.prefix)
-        heads.kinds[ends - starts > _LONGEST] = ODD  # lines of other processes can stand inside it
+        heads.kinds[ends - starts > LONGEST] = ODD  # lines of other processes can stand inside it
         self._quieten(heads, buffer, ends)
         left = np.flatnonzero(heads.kinds != QUIET)
         keyed = left[heads.tags[left] >= 0]

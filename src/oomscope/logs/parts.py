@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from oomscope.logs.blocks import Blocks
 from oomscope.logs.lines import MAX_LINE, Peeked
+from oomscope.logs.one_line import OneLine
 from oomscope.logs.opens import BLOCK, Counts, Form, Left, Matcher
 
 if TYPE_CHECKING:
@@ -42,8 +43,10 @@ class Part:
             yield pl.read_ipc(BytesIO(table))
 
 
-def matcher_of(form: Form) -> Matcher:
+def matcher_of(form: Form) -> Matcher | OneLine:
     """A matcher for logs of this form."""
+    if form.said is not None:
+        return OneLine(form, form.said)
     if not form.lifecycles:
         return Matcher(form)
     from oomscope.logs.lifecycles import Lifecycles
@@ -143,7 +146,7 @@ def read_part(path: Path, start: int, end: int, form: Form) -> Part:
     return part
 
 
-def _pack(part: Part, matcher: Matcher, least: int) -> None:
+def _pack(part: Part, matcher: Matcher | OneLine, least: int) -> None:
     frame = matcher.frame(least=least)
     if frame is not None:
         packed = BytesIO()

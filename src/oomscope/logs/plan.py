@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 20
 BOOT = b"Puma starting in "  # before it ended the life of another container, perhaps by a kill
-_ENDED = b"] Completed "
+ENDED = b"] Completed "
 _MOST_ENDS = 64  # starts of servers that are looked at, the latest
 _LEAST = 4 * PIECE  # less than that is not worth being read in another way
 
@@ -29,9 +29,12 @@ class Span(NamedTuple):
     full: bool
 
 
-def plan(source: LogInput, start: int) -> list[Span]:
-    """The spans of a log from ``start`` on; the full ones hold about as many ended requests as are kept."""
-    pieces = _Pieces(source)
+def plan(source: LogInput, start: int, ended: bytes = ENDED) -> list[Span]:
+    """The spans of a log from ``start`` on; the full ones hold about as many ended requests as are kept.
+
+    ``ended``: what the log writes once for each request that ends.
+    """
+    pieces = _Pieces(source, ended)
     last = max(pieces.count - 1, 0)
     ends = sorted({*(min(boot + 1, last) for boot in pieces.boots[-_MOST_ENDS:]), last})
     most = min(MOST_ROWS, MOST_IN_ALL // len(ends))
@@ -63,8 +66,8 @@ class _Pieces:
     Only what cannot be read again at any place is counted at once.
     """
 
-    def __init__(self, source: LogInput) -> None:
-        self._path = plain_path(source)
+    def __init__(self, source: LogInput, ended: bytes) -> None:
+        self._path, self._ended = plain_path(source), ended
         self._counts: list[int] = []
         self.boots: list[int] = []
         self.count = 0
@@ -75,7 +78,7 @@ class _Pieces:
                     if piece.find(BOOT) >= 0 or (kept + piece[: len(BOOT)]).find(BOOT) >= 0:
                         self.boots.append(self.count)
                     if self._path is None:
-                        self._counts.append(piece.count(_ENDED))
+                        self._counts.append(piece.count(self._ended))
                     self.count += 1
                     kept = piece[-len(BOOT) :]
         except BROKEN:
@@ -87,4 +90,4 @@ class _Pieces:
             return self._counts[place]
         with self._path.open("rb", buffering=0) as file:
             file.seek(place * PIECE)
-            return file.read(PIECE).count(_ENDED)
+            return file.read(PIECE).count(self._ended)

@@ -103,18 +103,26 @@ class LineScanner:
     def _settle(self, shape: Shape | None) -> None:
         self.shape = self.requests.shape = shape
 
-    def count_in(self, *, lines: int, whole: int) -> None:
+    def count_in(self, *, lines: int, whole: int, one_line: bool = False) -> None:
         """So many lines were not given to this scanner: those of requests that are over, and such as say nothing."""
         tally, tracker = self.tally, self.tracker
         tally.lines += lines
         tally.recognised += lines
         tally.dated += lines * self.clock.dated
-        tally.completions += whole
-        tracker.count_in(whole)
+        if one_line:
+            self.kinds["request"] = self.kinds.get("request", 0) + whole
+        else:
+            tally.completions += whole
+        tracker.count_in(whole, one_line=one_line)
 
-    def forget(self) -> None:
-        """Requests that ended before the next line are not wanted."""
-        self.whole_from = self.clock.now
+    def work_off(self) -> None:
+        """Take the lines that are held back until the log is known. May set ``reborn``, like ``feed``."""
+        if self._learning:
+            self._learn()
+
+    def forget(self, at: int | None) -> None:
+        """Requests that ended before the next line, which is of about this time, are not wanted."""
+        self.whole_from = at
         self.tracker.forget()
 
     @property

@@ -127,9 +127,15 @@ def _is_app_object(found: dict[str, Any]) -> bool:
     text = next((value for key in ("message", "msg") if isinstance(value := found.get(key), str)), None)
     levelled = any(key in found for key in ("level", "lvl", "severity", "v"))
     timed = any(key in found for key in ("time", "timestamp", "@timestamp", "ts"))
-    return (named and timed) or (
-        text is not None and timed and (levelled or bool(_SIGNS.search(text[:2000])))
-    )
+    if text is None or not timed:
+        return named and timed
+    return named or levelled or bool(_SIGNS.search(text[:2000])) or _is_app_text(text)
+
+
+def _is_app_text(text: str) -> bool:
+    """Whether a message is itself such an object, such as an event's record or line."""
+    inner = _loads(text[:HEAD_BYTES])
+    return inner is not None and _is_app_object(inner)
 
 
 def _loads(line: str) -> dict[str, Any] | None:

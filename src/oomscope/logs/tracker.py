@@ -82,14 +82,16 @@ class Tracker:
         self._drop_waiting()
         self._retire()
 
-    def count_in(self, whole: int) -> None:
+    def count_in(self, whole: int, *, one_line: bool) -> None:
         """So many requests began, reached a controller and ended. Lines before them may follow, so nothing ages."""
         self.partial = True
+        self.rows.given_up += whole
+        if one_line:
+            self.whole += whole
+            return
         self.starts += whole
         self._counted += whole
-        self.opened += whole
-        self.closed += whole
-        self.rows.given_up += whole
+        self.opened, self.closed = self.opened + whole, self.closed + whole
 
     def forget(self) -> None:
         """Rows of requests that ended before this place are not wanted: of most of them nothing is known."""

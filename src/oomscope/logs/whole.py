@@ -141,11 +141,26 @@ class Book:
         """The lives of the current input."""
         return list(self._lives.values())
 
+    def told_whole(self) -> int:
+        """Requests of the current input that were told in one line."""
+        self._work_off()
+        return sum(life.scanner.tracker.whole for life in self.current())
+
+    def _work_off(self) -> None:
+        for owner, life in list(self._lives.items()):
+            life.scanner.work_off()
+            if life.scanner.reborn:
+                self.succeed(owner, life)
+
     def forget(self) -> None:
         """What ended so far in the current input is not wanted as rows, since only some of it is known."""
-        for life in self.current():
-            if life.scanner.tracker.partial:
-                life.scanner.forget()
+        if any(life.scanner.tracker.partial for life in self.current()):
+            self._work_off()
+        scanners = [life.scanner for life in self.current()]
+        now = max((scanner.clock.now for scanner in scanners if scanner.clock.now is not None), default=None)
+        for scanner in scanners:
+            if scanner.tracker.partial:
+                scanner.forget(now)
 
     def settle(self) -> None:
         """The lines that follow are given one by one."""
