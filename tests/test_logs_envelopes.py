@@ -314,3 +314,21 @@ def test_runtime_times(text, expected):
 
 def test_zones():
     assert (zone_seconds("-0330"), zone_seconds("Z"), zone_seconds("+9")) == (-12_600, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ('{"method":"GET","path":"/a","status":200,"duration":1.5,"controller":"A","action":"b"}', "jsonl"),
+        ('{"log":"method=GET path=/a","stream":"stdout"}', "jsonl"),
+        ('{"message":"all is well","level":"info","time":"2026-01-02T03:04:05Z"}', "jsonl"),
+        ('{"message":"all is well"}', None),
+        ('{"log":' * 9000, None),
+        ("[1,2]", None),
+    ],
+)
+def test_events_without_a_stream_are_told_by_the_object_in_their_message(
+    message: str, kind: str | None
+) -> None:
+    line = json.dumps({"timestamp": 1_767_323_045_000, "message": message}) + "\n"
+    assert sniff_log(line.encode()[:65536]) == kind
