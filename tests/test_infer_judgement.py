@@ -77,6 +77,12 @@ def test_no_fault_in_flight_is_accused_where_nothing_tells_what_was() -> None:
     assert strength_of(candidate(0.95, SPLIT, "memory_leak"), "oom_limit", seen=False) == "moderate"
 
 
+def test_nothing_is_strong_where_memory_was_not_measured() -> None:
+    """An export that is always slow and large looks guilty at any kill it happens to be in."""
+    assert strength_of(candidate(0.95, SPLIT), "oom_limit", measured=False) == "moderate"
+    assert strength_of(candidate(0.3, SPLIT), "oom_limit", measured=False) == "weak"
+
+
 def test_growth_without_anyone_to_blame_is_weak_where_nothing_tells_what_was_in_flight() -> None:
     """One request that nobody saw may have grown it. That the limit was nearly full at once nobody in flight did."""
     growth, small = candidate(0.9, {}, "process_growth"), candidate(0.9, {}, "undersized_limit")

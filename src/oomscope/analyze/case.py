@@ -75,8 +75,9 @@ class Case:
     def strength(self, candidate: Candidate) -> Strength:
         """The word for a candidate, given what could be seen."""
         seen = self.flight.unknown is None or bool(self.transient.open.any())
-        sampled = self.memory.dead is not None and not self._had_room
-        return strength_of(candidate, self.kill.verdict, sampled=sampled, seen=seen)
+        measured = self.memory.dead is not None
+        sampled = measured and not self._had_room
+        return strength_of(candidate, self.kill.verdict, measured=measured, sampled=sampled, seen=seen)
 
 
 def measure(bundle: Bundle, kill: KillCase, join: AccessJoin) -> Case:

@@ -15,8 +15,8 @@ Kinds: in flight (how many, how old) · memory (growth that follows it) · traff
 recurrence. With a verdict that is not certain nothing is above moderate, or above weak without memory samples or where
 a third of the limit was free within two seconds of the end: an endpoint cannot be surer to have filled the memory
 than the memory to have been full. Where no source tells what was in flight, neither a fault in flight nor growth that
-nobody is to blame for is above weak: a request that nobody saw may have been it. Without memory samples and without any
-excess in flight nothing is above weak.
+nobody is to blame for is above weak: a request that nobody saw may have been it. Without memory samples no endpoint is
+above moderate, as slow and large is not yet guilty, and without any excess in flight nothing is above weak.
 """
 
 from __future__ import annotations
@@ -48,10 +48,15 @@ def evidence_kinds(terms: dict[str, float]) -> dict[str, float]:
 
 
 def strength_of(
-    candidate: Candidate, verdict: Verdict, *, sampled: bool = True, seen: bool = True
+    candidate: Candidate,
+    verdict: Verdict,
+    *,
+    measured: bool = True,
+    sampled: bool = True,
+    seen: bool = True,
 ) -> Strength:
-    """The word for one candidate. ``sampled``: there are memory samples of the dead container, and they do not show it
-    far from full. ``seen``: some source tells what was in flight.
+    """The word for one candidate. ``measured``: there are memory samples of the dead container. ``sampled``: and they
+    do not show it far from full. ``seen``: some source tells what was in flight.
 
     No cause of a memory kill is surer than that it was one, and without samples nothing shows that. A fault in flight
     is not accused when what was in flight is unknown: another one may have been there.
@@ -60,7 +65,7 @@ def strength_of(
         word = _without_endpoint(candidate)
         return word if seen or candidate.pattern != "process_growth" else at_most(word, "weak")
     word = _by_rule(candidate)
-    if candidate.pattern == "memory_leak":
+    if candidate.pattern == "memory_leak" or not measured:
         word = at_most(word, "moderate")
     if verdict == "undetermined":
         word = at_most(word, "moderate" if sampled else "weak")
