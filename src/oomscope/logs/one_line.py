@@ -41,7 +41,7 @@ _SAID = (_json(b'"'), _json(b'\\"'), _json(b'\\\\\\"'), Said(b"method=", b" path
 def form_of(head: bytes, envelope: str) -> Form | None:
     """Where method and path stand in the lines of a log; None unless most of its first lines have them."""
     lines = [line for line in head.split(b"\n", _HEAD_LINES)[:_HEAD_LINES] if line.strip()]
-    for said in _SAID:
+    for said in (one for one in _SAID if one.method in head):
         pattern = re.compile(
             re.escape(said.method) + b"(?:" + b"|".join(_VERBS) + b")" + re.escape(said.path)
         )
