@@ -161,6 +161,15 @@ def test_a_log_that_lacks_other_lines_too_says_nothing_of_those_given_up_on() ->
     assert flight(bundle(logged[:10], accesses=[*rows[:10], rows[-1]], **ONE_LINE)).requests.is_empty()
 
 
+def test_of_a_large_log_only_what_is_kept_is_compared() -> None:
+    """Rows of its last requests are kept: the load balancer's earlier ones have no line here, whatever they are."""
+    logged, rows = lines_and_rows()
+    early = [access(-600 + i, -599 + i, f"/b/{i}") for i in range(100)]
+    given_up = [access(at_, at_ + 10, "/slow", target_status=None, elb_status=460) for at_ in (-500, -40)]
+    flying = flight(bundle(logged, accesses=[*early, *rows, *given_up], **ONE_LINE))
+    assert flying.requests["age_s"].to_list() == [40.0]
+
+
 def test_a_log_that_shows_starts_needs_no_such_guess() -> None:
     logged, rows = lines_and_rows()
     rows.append(access(-40, -30, "/slow", target_status=None, elb_status=460))

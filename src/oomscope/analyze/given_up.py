@@ -6,7 +6,7 @@ A log that writes one line when a request ends then tells which of them never en
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from oomscope.facts import LogStream
 
 _GAVE_UP = [460, 504]
+_IDLE = timedelta(minutes=1)  # a log may begin so long before its first request
 _LEAST_ANSWERED = 20
 _LEAST_MATCHED = (
     0.95  # of the answered rows, how many must have their line in the log: else a missing line says nothing
@@ -42,7 +43,7 @@ def given_up(
         return rows.clear()
     mine = rows.filter(
         is_target(bundle.accesses, join.dead_target)
-        & pl.col("created_at").is_between(max(since, stream.first_at), killed_at)
+        & pl.col("created_at").is_between(max(since, _known_from(bundle, stream, stream.first_at)), killed_at)
     )
     matched = join.pairs.select(row=pl.col("access_row").cast(pl.Int64)).unique()
     over = mine.filter(pl.col("time") < killed_at)
@@ -55,6 +56,12 @@ def given_up(
     ended = pl.col("last_end") >= pl.col("created_at")
     ends = _ends(bundle, join, stream)
     return left.join(ends, on=["method", "path"], how="left").filter(~ended.fill_null(False)).drop("last_end")
+
+
+def _known_from(bundle: Bundle, stream: LogStream, first_at: datetime) -> datetime:
+    """Since when there are rows of the log's requests: of a large one only the last are kept."""
+    begun = bundle.requests.filter(pl.col("stream") == stream.stream)["started_at"].min()
+    return begun if isinstance(begun, datetime) and begun - first_at > _IDLE else first_at
 
 
 def _ends(bundle: Bundle, join: AccessJoin, stream: LogStream) -> pl.DataFrame:
