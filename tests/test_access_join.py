@@ -325,6 +325,14 @@ def test_two_targets_that_fail_at_once_are_not_guessed_between() -> None:
     assert any("2 targets failed" in note for note in result.notes)
 
 
+def test_a_burst_that_names_its_target_is_not_lost_among_others() -> None:
+    """Pods of one deployment often die in the same second; where only their bursts tell, each is a kill of its own."""
+    rows = [*BURST, *[{**row, "target_ip": "10.0.0.2"} for row in BURST]]
+    result = joined([], rows, kill=case(target_ip="10.0.0.2", pod_name=None), pods=())
+    assert result.dead_target == "10.0.0.2:3000"
+    assert result.lost["target_ip"].unique().to_list() == ["10.0.0.2"]
+
+
 def test_instance_targets_hide_the_pod() -> None:
     """Node address and node port: no row has the pod's address, so the burst decides."""
     node = [{**row, "target_ip": "10.0.7.7", "target_port": 31234} for row in BURST]

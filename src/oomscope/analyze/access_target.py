@@ -35,6 +35,8 @@ def dead_target(accesses: pl.DataFrame, *, kill: KillCase, pods: tuple[PodFacts,
     if kill.killed_at is None or not accesses.height:
         return DeadTarget(none)
     rows, note = _rows_of_pod(accesses, kill, pods)
+    if rows is None and kill.target_ip is not None:  # others may have died in the same second
+        rows, note = (accesses["target_ip"] == kill.target_ip).fill_null(False), ""
     if rows is None:
         address, note = _address_by_burst(accesses, kill.killed_at, note)
         if address is None:

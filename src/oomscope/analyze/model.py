@@ -60,6 +60,9 @@ class KillCase:
     container_facts: ContainerFacts | None = None
     victim_pid_in_container: int | None = None  # Puma worker pid as its log shows it, when it could be told
     stream: str | None = None  # LogStream.stream of the dead instance, when there is one
+    target_ip: str | None = (
+        None  # of the load balancer's target whose failed requests are all that tells of the end
+    )
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ def _burst_case(
         container=stream.container if stream else None,
         container_id=stream.container_id if stream else None,
         stream=stream.stream if stream else None,
+        target_ip=address,
         evidence=(EvidenceRef(source="alb", ref=iso(at), raw=text),),
     )
 
