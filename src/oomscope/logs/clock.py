@@ -36,18 +36,15 @@ def rfc3339_ns(text: str) -> int | None:
     seconds = second_epoch(text[:19])
     if seconds is None:
         return None
-    end = 19
-    nanos = 0
-    if text[19:20] in (".", ","):
-        end = 20
-        while end < len(text) and text[end] in "0123456789":
-            end += 1
-        digits = text[20:end]
+    nanos, rest = 0, text[19:]
+    if rest[:1] in (".", ","):
+        zone = rest[1:].lstrip("0123456789")
+        digits = rest[1 : len(rest) - len(zone)]
         if not digits:
             return None
-        nanos = int(digits[:9].ljust(9, "0"))
-    zone = zone_seconds(text[end:])
-    return None if zone is None else (seconds - zone) * 1_000_000_000 + nanos
+        nanos, rest = int(digits[:9].ljust(9, "0")), zone
+    east = zone_seconds(rest)
+    return None if east is None else (seconds - east) * 1_000_000_000 + nanos
 
 
 def from_us(at: int | None) -> datetime | None:
