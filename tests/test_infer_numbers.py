@@ -219,3 +219,15 @@ def test_the_time_of_death_is_the_origin() -> None:
     case = case_of(bundle([request(-7, None, "A#show"), *ordinary(60, 1, "B#show")]))
     assert case.kill.killed_at == KILLED_AT
     assert case.transient.oldest[who(case, "A#show")] == 7.0
+
+
+def test_a_process_that_stood_still_for_long_has_an_ordinary_time_before() -> None:
+    """At its limit a process may be stuck in reclaim for half a minute; that is not all there is to compare with."""
+    usual = [request(-50 + i * 0.2, -49.95 + i * 0.2, "A#index") for i in range(90)]
+    stuck = [request(-32 - i * 0.1, None, "Big#show") for i in range(6)]
+    evidence, kill = bundle([*usual, request(-45, -44, "Big#show"), *stuck]), kill_case()
+    case = measure(evidence, kill, joined(evidence, kill))
+    assert case.base.exposure_s > 3
+    big = case.runs.names.index("Big#show")
+    assert case.base.expected_open[big] < 1
+    assert case.transient.count[big] > 5

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 WINDOW_S = 1200.0
-MIN_GUARD_S, MAX_GUARD_S, GUARD_SHARE = 3.0, 60.0, 0.5
+MIN_GUARD_S, MAX_GUARD_S, GUARD_SHARE, MOST_GUARD_SHARE = 3.0, 60.0, 0.5, 0.75
 MU_PSEUDO, SIGMA_PSEUDO, SIGMA_PRIOR = 3.0, 8.0, 0.6
 SHORTEST_S = 1e-3
 MIN_BETWEEN = 0.8  # spread of the medians of endpoints: what an endpoint never seen may be like
@@ -61,7 +61,7 @@ class Baseline:
 def make_baseline(runs: Runs) -> Baseline:
     """Fits the ordinary behaviour. Works with nothing (exposure 0 then, and every rate is a guess)."""
     first, last = _life_spans(runs)
-    guard = _guard(runs, first)
+    guard = _guard(runs, first, last)
     inside = _in_baseline(runs, last, guard)
     begin = np.maximum(first, -WINDOW_S)
     exposure = float(np.maximum(np.minimum(last, 0.0) - guard - begin, 0.0).sum())
@@ -82,10 +82,16 @@ def _life_spans(runs: Runs) -> tuple[Floats, Floats]:
     return first, last
 
 
-def _guard(runs: Runs, first: Floats) -> float:
-    dead = runs.life[runs.dead & ~runs.open]
-    seen = -float(first[dead].min()) if dead.size else (-float(first.min()) if first.size else 0.0)
-    return float(np.clip(GUARD_SHARE * seen, MIN_GUARD_S, MAX_GUARD_S))
+def _guard(runs: Runs, first: Floats, last: Floats) -> float:
+    """Seconds before the last sign of life that may belong to the fault: up to half of the time until the kill, but
+    never most of what was seen. A process may have stood still for long before it was killed."""
+    dead = np.unique(runs.life[runs.dead & ~runs.open])
+    lives = dead if dead.size else np.arange(first.size)
+    if not lives.size:
+        return MIN_GUARD_S
+    begun = float(first[lives].min())
+    most = min(MAX_GUARD_S, max(MIN_GUARD_S, MOST_GUARD_SHARE * (float(last[lives].max()) - begun)))
+    return float(np.clip(GUARD_SHARE * -begun, MIN_GUARD_S, most))
 
 
 def _in_baseline(runs: Runs, last: Floats, guard: float) -> Flags:
