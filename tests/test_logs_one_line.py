@@ -167,7 +167,7 @@ def test_most_lines_are_not_read(pieces: None, monkeypatch: pytest.MonkeyPatch) 
     parse = parser.from_mapping
     monkeypatch.setattr(parser, "from_mapping", lambda found: read.append("") or parse(found))  # type: ignore[func-returns-value]
     logs.scan([Bytes(lograge("json", 3, 5000))])
-    assert len(read) < 2500
+    assert 150 < len(read) < 2500
 
 
 def test_two_processes_count_what_one_counts(
@@ -181,6 +181,11 @@ def test_two_processes_count_what_one_counts(
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr(parts, "_WORTH", 1 << 16)
     monkeypatch.setattr(parts, "_PART", 1 << 17)
+    form = one_line.form_of(path.read_bytes()[: drain.LEARN], "bare")
+    assert form is not None
+    assert (
+        parts.shared_parts(FileInput(path, "log"), 0, None, form) is not None
+    )  # else one process did it all
     found = logs.scan([FileInput(path, "log")])
     assert found.streams[0].coverage.lines == wanted.streams[0].coverage.lines
     assert found.requests["request_id"].to_list()[-100:] == wanted.requests["request_id"].to_list()[-100:]
