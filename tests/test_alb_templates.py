@@ -77,16 +77,35 @@ def test_nulls_stay_null() -> None:
 
 
 def test_many_values_in_one_place_become_a_parameter_but_frequent_names_stay() -> None:
-    paths = (
-        [f"/shops/{a}{b}/menu" for a in "abcdefgh" for b in "qwert"]
-        + ["/shops/search/menu"] * 10
-        + ["/about"]
-    )
-    learned = learn_templates(paths, 30)
+    paths = [f"/shops/{a}{b}/menu" for a in "abcdefgh" for b in "qwert"]
+    learned = learn_templates(dict.fromkeys(paths, 1) | {"/shops/search/menu": 10, "/about": 1})
     assert learned["/shops/aq/menu"] == "/shops/:id/menu"
     assert learned["/shops/search/menu"] == "/shops/search/menu"
     assert learned["/about"] == "/about"
-    assert learn_templates(paths, 300)["/shops/aq/menu"] == "/shops/aq/menu"
+    assert learn_templates(dict.fromkeys(paths[:20], 1))["/shops/aq/menu"] == "/shops/aq/menu"
+
+
+def test_the_resources_of_a_large_application_are_no_values() -> None:
+    counts = {f"/api/{a}{b}s": 7 for a in "abcdefgh" for b in "qwert"} | {"/api/imports": 1}
+    assert learn_templates(counts) == {path: path for path in counts}
+
+
+def test_a_few_codes_of_one_form_are_values_of_a_parameter() -> None:
+    wards = [f"/wards/W{number}-{wing}/beds" for number, wing in zip((9, 13, 2, 28, 4), "ABCAB", strict=True)]
+    links = ["/go/sg7g4qpapc", "/go/2v6w6gdpdw", "/go/9xrwh8vabb", "/go/42fqcm9gs3", "/go/4692em8yst"]
+    versions = ["/v1/orders", "/v2/orders", "/v3/orders"]
+    learned = learn_templates(dict.fromkeys([*wards, *links, *versions], 1))
+    assert {learned[path] for path in wards} == {"/wards/:id/beds"}
+    assert {learned[path] for path in links} == {"/go/:id"}
+    assert {learned[path] for path in versions} == set(versions)
+
+
+def test_what_was_learnt_stays() -> None:
+    learned = learn_templates({f"/wards/W{n}-A/beds/{n}.pdf": 1 for n in range(9)})
+    assert set(learned.values()) == {"/wards/:id/beds/:id.pdf"}
+    assert learn_templates(dict.fromkeys(learned.values(), 1)) == {
+        "/wards/:id/beds/:id.pdf": "/wards/:id/beds/:id.pdf"
+    }
 
 
 def requests(*rows: tuple[str, str, str]) -> pl.DataFrame:

@@ -262,3 +262,26 @@ def test_a_word_in_the_path_that_varies_is_an_id() -> None:
     good = [visit(rng.choice(["berg", "hafen", "linden", "moor"])) for _ in range(60)]
     found = distinguish(table([visit("stein-am-fluss") for _ in range(6)]), table(good))
     assert ("path_id", "slug", "stein-am-fluss") in [(d.kind, d.name, d.value) for d in found]
+
+
+def running(rng: random.Random, age: float, **over: Any) -> dict[str, Any]:
+    return request(rng, ended_at=None, duration_ms=None, age_s=age, **over)
+
+
+def test_a_slow_endpoint_whose_bad_requests_are_only_some_times_as_long() -> None:
+    """Nothing is ten times as old as usual; all that took longest, and no other, asked for the same."""
+    rng = random.Random(3)
+    bad = [running(rng, age, params={"limit": "all"}) for age in (3.9, 3.8, 2.9, 0.3)]
+    good = [request(rng, duration_ms=ms) for ms in (460.0, 1300.0, 1700.0, 2000.0)]
+    good.append(request(rng, duration_ms=3980.0, params={"limit": "all"}))
+    (found,) = distinguish(table(bad), table(good))
+    assert (found.name, found.value, found.hits, found.of, found.p_value) == ("limit", "all", 5, 5, None)
+
+
+def test_where_bad_requests_are_the_usual_ones_the_few_quick_ones_tell_them() -> None:
+    rng = random.Random(4)
+    bad = [running(rng, 4.7, params={"limit": "all"})]
+    good = [request(rng, duration_ms=3000.0 + 100 * i, params={"limit": "all"}) for i in range(14)]
+    good.append(request(rng, duration_ms=30.0))
+    (found,) = distinguish(table(bad), table(good))
+    assert (found.name, found.value, found.hits, found.of) == ("limit", "all", 15, 15)

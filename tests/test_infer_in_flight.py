@@ -15,7 +15,9 @@ from tests.infer_help import STREAM, access, at, bundle, joined, kill_case, ordi
 
 def flight(evidence: Any, **kill: Any) -> InFlight:
     case = kill_case(**kill)
-    return find_in_flight(evidence, case, joined(evidence, case), EndpointNames(evidence.requests))
+    return find_in_flight(
+        evidence, case, joined(evidence, case), EndpointNames(evidence.requests, evidence.accesses)
+    )
 
 
 def ids(found: pl.DataFrame) -> list[str]:

@@ -55,7 +55,7 @@ def test_a_body_still_being_sent_is_in_flight(
     pairs = pl.DataFrame({"request_row": [1], "access_row": [0], "how": ["trace_id"], "offset_s": [0.0]})
     join = AccessJoin(pairs, accesses.clear().with_row_index("row"))
     bundle = Bundle(requests=requests, accesses=accesses, streams=(STREAM,))
-    found = find_in_flight(bundle, KILL, join, EndpointNames(requests))
+    found = find_in_flight(bundle, KILL, join, EndpointNames(requests, accesses))
     assert found.requests["request_id"].to_list() == (["r1"] if open_ else [])
 
 

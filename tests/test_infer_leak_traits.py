@@ -12,7 +12,8 @@ import pytest
 
 from oomscope.analyze.case import Case, measure
 from oomscope.analyze.leak_traits import leaking_runs
-from tests.infer_help import at, bundle, joined, kill_case, memory, request
+from oomscope.analyze.split import rows_of
+from tests.infer_help import access, at, bundle, joined, kill_case, memory, request
 
 SPAN_S = 240.0
 
@@ -64,6 +65,19 @@ def test_runs_of_several_containers_are_said_to_be() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_nothing_is_named_when_every_run_keeps_its_share(seed: int) -> None:
     assert named(leaking(0.8, 0.8, seed=seed)) == []
+
+
+def test_a_log_without_parameters_takes_the_query_of_the_load_balancer() -> None:
+    """One line a request: the path, and nothing of what it asked for."""
+    queries = ["scope=all", None]
+    rows = [request(-9 + i, -8.5 + i, "Boats#index", path="/boats") for i in range(2)]
+    seen = [
+        access(-9 + i, -8.5 + i, "/boats", query=query, received_bytes=300 + i)
+        for i, query in enumerate(queries)
+    ]
+    evidence = bundle(rows, accesses=seen)
+    case = measure(evidence, kill_case(), joined(evidence, kill_case()))
+    assert rows_of(case, ~case.runs.open)["query"].to_list() == queries
 
 
 def test_nothing_is_named_without_memory_samples_or_runs() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,9 +15,11 @@ from scipy import integrate, stats
 
 from oomscope.analyze.activity import Activity
 from oomscope.analyze.case import Case, measure
+from oomscope.analyze.growth import fit_lasting
 from oomscope.analyze.memory import read_memory
-from oomscope.analyze.scores import grown_while_open, odds_of
+from oomscope.analyze.scores import grown_while_open, odds_of, raw_terms
 from oomscope.analyze.transient import poisson_tail, residual_tail
+from oomscope.analyze.weights import load_weights
 from tests.infer_help import (
     CONTAINER_ID,
     KILLED_AT,
@@ -231,3 +234,48 @@ def test_a_process_that_stood_still_for_long_has_an_ordinary_time_before() -> No
     big = case.runs.names.index("Big#show")
     assert case.base.expected_open[big] < 1
     assert case.transient.count[big] > 5
+
+
+def test_an_endpoint_seen_only_late_is_held_against_its_own_late_runs() -> None:
+    """A slow and harmless export that came for the first time just before the kill."""
+    late = [request(-20.0 + 4 * i, -17.6 + 4 * i, "Exports#show") for i in range(3)]
+    usual = ordinary(120.0, 0.5, "A#show", takes=0.02)
+    never = case_of(bundle([*usual, request(-2.5, None, "Exports#show")]))
+    often = case_of(bundle([*usual, *late, request(-2.5, None, "Exports#show")]))
+    assert often.transient.age[who(often, "Exports#show")] < 2
+    assert never.transient.age[who(never, "Exports#show")] > 2
+
+
+def test_how_long_an_unknown_endpoint_takes_is_nearly_unknown() -> None:
+    """Endpoints of one application differ by more than a factor of ten: an age alone convicts no newcomer."""
+    usual = ordinary(120.0, 0.5, "A#show", takes=0.02)
+    case = case_of(bundle([*usual, request(-2.5, None, "Exports#show")]))
+    assert case.transient.age[who(case, "Exports#show")] < 6
+
+
+def test_a_spike_needs_many_open_at_once() -> None:
+    usual = ordinary(120.0, 1.0, "A#show", takes=0.02)
+    rush = [request(-2.0 + 0.2 * i, -1.95 + 0.2 * i, "A#show") for i in range(9)]
+    for crowd, together in ((1, -1.0), (2, -2 / 3), (4, 0.0), (9, 0.0)):
+        open_ = [request(-0.3 - 0.01 * i, None, "A#show") for i in range(crowd)]
+        case = case_of(bundle([*usual, *rush, *open_]))
+        terms = raw_terms(case, load_weights()).terms["concurrent_spike"]
+        assert terms["together"][who(case, "A#show")] == pytest.approx(together)
+
+
+def test_where_no_source_shows_what_was_open_a_spike_is_not_doubted_for_it() -> None:
+    case = case_of(bundle(ordinary(120.0, 1.0, "A#show", takes=0.02)))
+    unseen = replace(case, flight=replace(case.flight, unknown="one line a request"))
+    assert raw_terms(unseen, load_weights()).terms["concurrent_spike"]["together"].tolist() == [0.0]
+
+
+def test_growth_is_fitted_in_bins_of_several_widths_where_samples_allow() -> None:
+    usual = ordinary(300.0, 0.5, "A#show", takes=0.02)
+    fine = case_of(bundle(usual, samples=memory(120, 1.0, lambda t: 300 + t)))
+    coarse = case_of(bundle(usual, samples=memory(300, 15.0, lambda t: 300 + t / 2)))
+    assert fine.growth is not None
+    assert coarse.growth is not None
+    assert len({rows.n for rows in fine.growth.fine}) == len(fine.growth.fine) == 3
+    assert len(coarse.growth.fine) == 2
+    mean = np.mean([fit_lasting(rows).ll for rows in fine.growth.fine], axis=0)
+    assert fine.growth.done.ll == pytest.approx(mean)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -81,33 +81,61 @@ def templates(paths: pl.Series) -> pl.Series:
 
 
 _MAX_LEARNED = 200_000  # distinct paths looked at
+_MIN_CODES = 5  # values of one form with a digit in it, in the same place: W13-C, W9-A
+_MIN_SLUGS, _SEEN_ONCE = 30, 0.25  # words in the same place, and how many of them came but once
 _SHARE_OF_A_NAME = 0.1  # a value this frequent among many is a name of its own, like "search" among item ids
+_RUN = re.compile(r"([A-Za-z]+)|([0-9]+)")
+_MIXED = 4  # runs of letters and of digits that make a random token of a segment
 _SAME_ENDPOINT = 0.98  # share of requests that makes a template belong to one endpoint
 _MIN_VALUES = 3  # values of a segment within one endpoint that make it a parameter
 
 
-def learn_templates(paths: Iterable[str], min_count: int = 30) -> dict[str, str]:
-    """Template of each path, also replacing segments that take ``min_count`` or more values in the same place.
+def learn_templates(counts: Mapping[str, int]) -> dict[str, str]:
+    """Template of each path, from how often each was seen: identifiers that only show among their like are ``:id`` too.
 
-    Values that make up a tenth of the traffic there keep their name.
+    Those are codes (five values of one form, with digits) and words that take many values in the same place, most
+    of them rare. A value that makes up a tenth of the traffic there keeps its name, and so do the resources of a large
+    application: many words too, but hardly one of them comes only once.
     """
-    seen = Counter(paths)
-    rows = [(path, path_template(path).split("/"), count) for path, count in seen.most_common(_MAX_LEARNED)]
+    most = sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:_MAX_LEARNED]
+    rows = [(path, path_template(path).split("/"), count) for path, count in most]
     for depth in range(1, max((len(segments) for _, segments, _ in rows), default=0)):
         values: defaultdict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
         for _, segments, count in rows:
             if len(segments) > depth:
                 values[tuple(segments[:depth])][segments[depth]] += count
+        ids = {prefix: _identifiers(beside) for prefix, beside in values.items()}
         for _, segments, _ in rows:
-            if len(segments) > depth:
-                segments[depth] = _generalise(segments[depth], values[tuple(segments[:depth])], min_count)
+            if len(segments) > depth and segments[depth] in ids[tuple(segments[:depth])]:
+                segments[depth] = _as_id(segments[depth])
     learned = {path: "/".join(segments) for path, segments, _ in rows}
-    return {path: learned.get(path) or path_template(path) for path in seen}
+    return {path: learned.get(path) or path_template(path) for path in counts}
 
 
-def _generalise(segment: str, beside: Counter[str], min_count: int) -> str:
-    if len(beside) < min_count or beside[segment] >= _SHARE_OF_A_NAME * beside.total():
-        return segment
+def _identifiers(beside: Counter[str]) -> set[str]:
+    """Which of the segments seen in one place name one thing among many."""
+    forms: defaultdict[str, set[str]] = defaultdict(set)
+    for value in beside:
+        forms[_form(value)].add(value)
+    found = {
+        value
+        for form, values in forms.items()
+        if "0" in form and len(values) >= _MIN_CODES
+        for value in values
+    }
+    once = sum(count == 1 for count in beside.values())
+    if len(beside) >= _MIN_SLUGS and once >= _SEEN_ONCE * len(beside):
+        found |= {value for value, count in beside.items() if count < _SHARE_OF_A_NAME * beside.total()}
+    return found
+
+
+def _form(segment: str) -> str:
+    """``W13-C`` -> ``a0-a``; random tokens all have one form."""
+    form, runs = _RUN.subn(lambda run: "a" if run[1] else "0", segment)
+    return "a0a0" if runs >= _MIXED and form.isalnum() else form
+
+
+def _as_id(segment: str) -> str:
     match = _EXTENSION.fullmatch(segment)
     return ":id" + match[2] if match else ":id"
 

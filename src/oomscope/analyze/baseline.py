@@ -23,7 +23,7 @@ WINDOW_S = 1200.0
 MIN_GUARD_S, MAX_GUARD_S, GUARD_SHARE, MOST_GUARD_SHARE = 3.0, 60.0, 0.5, 0.75
 MU_PSEUDO, SIGMA_PSEUDO, SIGMA_PRIOR = 3.0, 8.0, 0.6
 SHORTEST_S = 1e-3
-MIN_BETWEEN = 0.8  # spread of the medians of endpoints: what an endpoint never seen may be like
+MIN_BETWEEN = 1.6  # spread of the medians of endpoints: what an endpoint never seen may be like
 STALL_WINDOW_S, SIBLING_WINDOW_S = 15.0, 90.0
 MAX_STALL, MAX_SIBLING_STALL = 6.0, 20.0
 
@@ -99,9 +99,10 @@ def _in_baseline(runs: Runs, last: Floats, guard: float) -> Flags:
 
 
 def _durations(runs: Runs, inside: Flags) -> tuple[Floats, Floats, Floats, Floats]:
-    done = inside & ~np.isnan(runs.end)
-    if not done.any():
-        done = ~np.isnan(runs.end)
+    ended = ~np.isnan(runs.end)
+    done = inside & ended
+    # Of an endpoint that only came late, what it took then is all there is to tell an old run from a usual one.
+    done |= ended & (runs.count(done) == 0)[runs.who]
     log_d = np.log(np.maximum(np.where(done, runs.duration, SHORTEST_S), SHORTEST_S))
     n = runs.count(done)
     overall = float(log_d[done].mean()) if done.any() else float(np.log(0.1))
@@ -113,7 +114,7 @@ def _durations(runs: Runs, inside: Flags) -> tuple[Floats, Floats, Floats, Float
     between = max(float(np.std(mu[n > 0])) if (n > 0).any() else 1.0, MIN_BETWEEN)
     sigma = np.clip(np.sqrt(sigma**2 + 1 / (1 / between**2 + n / sigma**2)), 0.15, 2.0)
     total = runs.count(done, np.where(done, runs.duration, 0.0))
-    w = (total + MU_PSEUDO * np.exp(mu + np.minimum(sigma, 1.0) ** 2 / 2)) / (n + MU_PSEUDO)
+    w = (total + MU_PSEUDO * np.exp(mu + np.minimum(sigma, 2.0) ** 2 / 2)) / (n + MU_PSEUDO)
     return mu, sigma, w, n
 
 

@@ -82,7 +82,7 @@ class Case:
 
 def measure(bundle: Bundle, kill: KillCase, join: AccessJoin) -> Case:
     """All measurements of one kill whose time is known."""
-    names = EndpointNames(bundle.requests)
+    names = EndpointNames(bundle.requests, bundle.accesses)
     flight = find_in_flight(bundle, kill, join, names)
     foreign = foreign_pods(bundle, kill)
     runs = make_runs(bundle, kill, flight, join, names)

@@ -37,7 +37,7 @@ def leads(suspect: pl.DataFrame, ordinary: pl.DataFrame, limit: int) -> list[Tra
     bad, good = _parted(suspect, ordinary)
     columns = read_traits(bad, good)
     if bad.is_empty():
-        return []
+        return next((found for parts in _slower(suspect, ordinary) if (found := _alike(*parts))), [])[:limit]
     if good.height < MIN_ORDINARY:
         return (_parting(columns) or _shared(columns))[:limit]
     outsized = [trait for feature, values in columns.items() for trait in _outsized(feature, *values)]
@@ -62,6 +62,30 @@ def _parted(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> tuple[pl.DataFrame
     long = pl.col("duration_ms") >= max(LONG_FACTOR * usual, LONG_SHARE * age * 1e3)
     long = long.fill_null(False)
     return pl.concat([old, rest.filter(long)], how="diagonal_relaxed"), rest.filter(~long)
+
+
+def _slower(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Where nothing in flight was much older than usual, the bad ones may be what is usual here, or the usual be slow:
+    all in flight with those that ended after much longer than usual, then with those that took half as long as these.
+    """
+    running, rest = only_running(suspect, ordinary)
+    if "age_s" not in running.columns or "duration_ms" not in rest.columns:
+        return
+    usual, age = rest["duration_ms"].quantile(0.25, interpolation="lower"), running["age_s"].median()
+    if usual is None or not isinstance(age, float):
+        return
+    half = LONG_SHARE * age * 1e3
+    for least in (max(LONG_FACTOR * usual, half), half):
+        long = (pl.col("duration_ms") >= least).fill_null(False)
+        yield pl.concat([running, rest.filter(long)], how="diagonal_relaxed"), rest.filter(~long)
+
+
+def _alike(bad: pl.DataFrame, good: pl.DataFrame) -> list[Trait]:
+    """The same statements, where drawing the line anywhere else would hardly part them as well."""
+    columns = read_traits(bad, good)
+    asked = sum(feature.kind in ASKED for feature in columns)
+    chance = asked / math.comb(bad.height + good.height, bad.height)
+    return _parting(columns) if good.height and chance <= LEAD_CHANCE else []
 
 
 def _shared(columns: Columns) -> list[Trait]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oomscope.analyze.growth import fine_rows, fit_lasting
+from oomscope.analyze.growth import lasting_fit
 from oomscope.analyze.split import rows_of
 from oomscope.analyze.statements import statement
 from oomscope.analyze.traits import ABSENT, Columns, Feature, read_traits
@@ -75,11 +75,8 @@ def _gain(case: Case, growth: Growth, who: int, mine: Flags, has: Flags) -> tupl
     apart = runs.who.copy()
     apart[np.flatnonzero(mine)[has]] = runs.n
     cut = replace(runs, who=apart, names=(*runs.names, ""), is_job=np.append(runs.is_job, False))
-    rows = fine_rows(cut, growth.samples, growth.top)
-    if rows is None:
-        return 0.0, 0.0
-    fit = fit_lasting(rows)
-    return float(fit.ll[-1] - growth.done.ll[who]), float(fit.beta[-1])
+    fit = lasting_fit(cut, growth)
+    return (0.0, 0.0) if fit is None else (float(fit.ll[-1] - growth.done.ll[who]), float(fit.beta[-1]))
 
 
 def _describe(

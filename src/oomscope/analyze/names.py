@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from oomscope.alb import endpoints_of, path_counts, path_template, templates
+from oomscope.alb import endpoints_of, learn_templates, path_counts, path_template, templates
 
 FIXED_SHARE = 0.9  # of an endpoint's requests that have the same word there, else it is no word of the route
 MIN_WORDS = 3  # fewer may be routes of their own
@@ -14,17 +14,19 @@ MAX_FORMS = 1000
 class EndpointNames:
     """Learns from the log which endpoint serves which method and path, and names rows that only have a path.
 
-    Nothing learnt (no log, an unseen path, several endpoints on one path): the name is ``METHOD /path/template``.
+    Nothing learnt (no log, an unseen path, several endpoints on one path): the name is ``METHOD /path/template``,
+    the template learnt from all paths of the load balancer's rows.
     """
 
-    def __init__(self, requests: pl.DataFrame) -> None:
+    def __init__(self, requests: pl.DataFrame, accesses: pl.DataFrame) -> None:
         counts = path_counts(requests)
+        self._templates = _learnt(accesses["path"])
         self._endpoints = endpoints_of(counts)
         self._patterns = _usual_paths(counts)
 
     def name(self, method: str | None, path: str | None) -> str:
         """Endpoint that serves this method and path, else ``METHOD /template``."""
-        return self._endpoints.of(method, path) or f"{method or '?'} {path_template(path) if path else '?'}"
+        return self._endpoints.of(method, path) or f"{method or '?'} {self.template(path) or '?'}"
 
     def of_rows(self, rows: pl.DataFrame) -> pl.Series:
         """Endpoint of each request: as logged, else ``name`` of its method and path."""
@@ -48,7 +50,10 @@ class EndpointNames:
 
     def template(self, path: str | None) -> str:
         """Path with its variable segments replaced."""
-        return path_template(path) if path else ""
+        if not path:
+            return ""
+        template = path_template(path)
+        return self._templates.get(template, template)
 
     def pattern(self, endpoint: str) -> tuple[str | None, str | None]:
         """(method, path template) most used with that endpoint; (None, None) when never seen."""
@@ -56,6 +61,11 @@ class EndpointNames:
             return self._patterns[endpoint]
         method, _, template = endpoint.partition(" ")
         return (method, template) if template.startswith("/") else (None, None)
+
+
+def _learnt(paths: pl.Series) -> dict[str, str]:
+    counts = templates(paths).drop_nulls().rename("template").value_counts()
+    return learn_templates(dict(counts.iter_rows()))
 
 
 def _usual_paths(counts: pl.DataFrame) -> dict[str, tuple[str | None, str | None]]:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from oomscope.analyze.gains import MemoryGains, gain_of, memory_gains, steady_gain
 from oomscope.analyze.gate import fuse
-from oomscope.analyze.growth import fit_lasting, stack
+from oomscope.analyze.growth import fit_lasting, mean_fit
+from oomscope.analyze.increments import stack
 from oomscope.analyze.ledger import tidy
-from oomscope.analyze.scores import MemoryGains, Scores, gain_of, memory_gains, score, steady_gain
+from oomscope.analyze.scores import Scores, score
 from oomscope.analyze.stability import LeakRows, leak_rows
 from oomscope.analyze.weights import Weights
 from oomscope.units import iso
@@ -130,9 +132,12 @@ def pooled_rows(cases: list[Case]) -> LeakRows | None:
     ]
     if len(back) < 2:
         return None
-    fine = stack([(growth.fine_rows, place) for growth, place in back], lead.runs.n)
+    fine = [
+        stack([(growth.fine[min(width, len(growth.fine) - 1)], place) for growth, place in back], lead.runs.n)
+        for width in range(max(len(growth.fine) for growth, _ in back))
+    ]
     floor = stack([(growth.floor_rows, place) for growth, place in back], lead.runs.n)
-    return LeakRows((fine, floor), fit_lasting(fine))
+    return LeakRows((fine[0], floor), mean_fit(fit_lasting(rows) for rows in fine))
 
 
 def _pooled_leak(cases: list[Case], own: MemoryGains, leak: LeakRows | None) -> tuple[Floats, float]:

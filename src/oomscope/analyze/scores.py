@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 
 from oomscope.analyze.case import Case
+from oomscope.analyze.gains import MemoryGains, Relative, memory_gains
 from oomscope.analyze.weights import Weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from oomscope.analyze.growth import Fit
     from oomscope.report import Pattern
 
     Floats = NDArray[np.float64]
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 BIG_BODY, BIG_RESPONSE = 256 << 10, 1 << 20
 STANDS_OUT = 3.0  # nats of surprise from which a size counts as large for its endpoint
-CLEAR_MARGIN = 6.0  # nats
-SPIKE_RATIO, SPIKE_EXTRA = 3.0, 12.0
+SPIKE_RATIO, SPIKE_EXTRA, SPIKE_OPEN = 3.0, 12.0, 4.0
 BUSY_WHEN_MEASURED = 0.4  # with memory samples the fit says it better
 RUNAWAY_AGE_S, RUNAWAY_RATIO, RUNAWAY_OPEN = 5.0, 3.0, 3
 SAME_OPEN, SAME_SHARE, USUAL_SHARE = 3, 0.7, 0.5
@@ -88,7 +87,7 @@ def score(case: Case, weights: Weights, memory: MemoryGains | None = None) -> Sc
 def raw_terms(case: Case, weights: Weights, gains: MemoryGains | None = None) -> Scores:
     """The terms before their weights: what a refit starts from."""
     cap = weights.caps
-    memory = _Relative(gains or memory_gains(case), cap["growth"])
+    memory = Relative(gains or memory_gains(case), cap["growth"])
     shared = {
         "count": np.clip(odds_of(case.transient.count), 0, cap["count"]),
         "age": np.clip(odds_of(case.transient.age), 0, cap["age"]) * _time_enough(case.transient.own_age),
@@ -125,6 +124,7 @@ def raw_terms(case: Case, weights: Weights, gains: MemoryGains | None = None) ->
             "time": shared["time"],
             "sudden": shared["sudden"],
             **_arrivals(case, cap),
+            "together": _together(case),
             "same_input": -same,
             "growth": memory.of("starts", "seconds"),
             "share": _share(case, "starts", "seconds"),
@@ -142,7 +142,7 @@ def raw_terms(case: Case, weights: Weights, gains: MemoryGains | None = None) ->
     return Scores(terms, _nobody(case, memory))
 
 
-def _nobody(case: Case, memory: _Relative) -> dict[Pattern, dict[str, float]]:
+def _nobody(case: Case, memory: Relative) -> dict[Pattern, dict[str, float]]:
     """Raw terms of the causes without one endpoint."""
     return {
         "undersized_limit": {
@@ -166,91 +166,6 @@ def _best_form(terms: dict[Pattern, Terms], n: int, log_prior: float, crowd: dic
     names = sorted({name for form in forms for name in form})
     chosen = {name: np.choose(best, [form.get(name, zero) for form in forms]) for name in names}
     return {**chosen, "prior": np.full(n, log_prior - np.log(crowd["background_job"]))}
-
-
-# ------------------------------------------------------------------------------------------------------ memory
-
-
-@dataclass(frozen=True)
-class MemoryGains:
-    """Log-likelihood gains over warm-up alone: ``leak`` and ``steady`` (all traffic) explain the whole curve; a fault
-    in flight (``starts``, ``seconds``) explains the last minutes, alone or on top of the steady growth."""
-
-    leak: Floats
-    starts: Floats
-    seconds: Floats
-    steady: float
-
-
-def memory_gains(case: Case) -> MemoryGains:
-    """Gains of one case; all zero when its memory is unknown."""
-    growth = case.growth
-    if growth is None:
-        zero = np.zeros(case.runs.n)
-        return MemoryGains(zero, zero, zero, 0.0)
-    steady = steady_gain(growth.done)
-    return MemoryGains(
-        leak=gain_of(growth.done),
-        starts=np.maximum(gain_of(growth.starts), steady + gain_of(growth.starts_more)),
-        seconds=np.maximum(gain_of(growth.seconds), steady + gain_of(growth.seconds_more)),
-        steady=steady,
-    )
-
-
-def steady_gain(done: Fit) -> float:
-    """The same for all traffic together."""
-    return _price(done.total_ll, done.rows)
-
-
-class _Relative:
-    """Gains less that of all traffic together (above 0: better than steady growth), ``cap`` below the best at most."""
-
-    def __init__(self, gains: MemoryGains, cap: float) -> None:
-        self._gains, self._cap = gains, cap
-        arrays = (gains.leak, gains.starts, gains.seconds)
-        self._best = max(gains.steady, 0.0, *(float(gain.max(initial=0.0)) for gain in arrays))
-
-    def _relative(self, gain: Floats | float) -> Floats:
-        def below(value: Floats | float) -> Floats:
-            return -_levelled(self._best - np.asarray(value, dtype=float), self._cap)
-
-        return below(gain) - below(self._gains.steady)
-
-    def of(self, *names: str) -> Floats:
-        """Best of the named activities, per endpoint."""
-        return self._relative(np.max([getattr(self._gains, name) for name in names], axis=0))
-
-    @property
-    def of_all(self) -> float:
-        """All traffic together."""
-        return float(self._relative(self._gains.steady))
-
-    @property
-    def one_explains(self) -> float:
-        """-1 when some endpoint alone explains the growth as well as all together do, 0 when far from it: growth that
-        comes from all traffic is followed by all traffic, much better than by any part of it."""
-        margin = self._gains.steady - float(self._gains.leak.max(initial=0.0))
-        return -float(np.clip(1 - margin / CLEAR_MARGIN, 0.0, 1.0))
-
-    @property
-    def of_nothing(self) -> float:
-        """Warm-up alone."""
-        return float(self._relative(0.0))
-
-
-def _levelled(gap: Floats, cap: float) -> Floats:
-    """The gap up to the cap, beyond it only its logarithm: how much worse stops counting, which is worse does not."""
-    return np.asarray(np.minimum(gap, cap) + np.log1p(np.maximum(gap - cap, 0.0)))
-
-
-def _price(gain: float, rows: int) -> float:
-    """Log-likelihood ratio less the price of its one free number (half a log of the rows)."""
-    return max(gain - 0.5 * float(np.log(max(rows, 2))), 0.0)
-
-
-def gain_of(fit: Fit) -> Floats:
-    """What the activity of each endpoint explains, its one free number paid for."""
-    return np.asarray(np.maximum(fit.ll - 0.5 * np.log(max(fit.rows, 2)), 0.0))
 
 
 def grown_while_open(case: Case) -> Floats:
@@ -358,6 +273,14 @@ def _arrivals(case: Case, cap: dict[str, float]) -> Terms:
         "arrivals": np.where(burst, np.clip(odds_of(arrivals.surprise), 0, cap["arrivals"]), 0.0),
         "no_burst": np.where(burst, extra, 0.0) - 1.0,
     }
+
+
+def _together(case: Case) -> Floats:
+    """Against a spike: -1 when at most one was open or waiting at the kill; 0 from four on, or when nobody saw."""
+    if case.flight.unknown and not case.transient.open.any():
+        return np.zeros(case.runs.n)
+    missing = (SPIKE_OPEN - case.transient.open - case.queued) / (SPIKE_OPEN - 1)
+    return -np.clip(missing, 0.0, 1.0)
 
 
 def _alone(case: Case) -> Floats:

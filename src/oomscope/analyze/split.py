@@ -60,10 +60,12 @@ def rows_of(case: Case, mask: NDArray[np.bool_]) -> pl.DataFrame:
 
 
 def _with_sizes(rows: pl.DataFrame, case: Case) -> pl.DataFrame:
-    sizes = case.bundle.accesses.with_row_index("access_row").select(
-        pl.col("access_row").cast(pl.Int64), "received_bytes", "user_agent"
+    """What only the load balancer knows; also the query, where the log (one line a request) has none."""
+    seen = case.bundle.accesses.with_row_index("access_row").select(
+        pl.col("access_row").cast(pl.Int64), "received_bytes", "user_agent", asked="query"
     )
-    return rows.join(sizes, on="access_row", how="left", maintain_order="left")
+    joined = rows.join(seen, on="access_row", how="left", maintain_order="left")
+    return joined.with_columns(query=pl.coalesce("query", "asked")).drop("asked")
 
 
 def _access_rows(case: Case, places: NDArray[np.int64]) -> pl.DataFrame:

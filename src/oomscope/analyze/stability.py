@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oomscope.analyze.growth import Fit, Growth, Rows, fit_lasting
+from oomscope.analyze.growth import Fit, Growth, fit_lasting
+from oomscope.analyze.increments import Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +28,7 @@ class LeakRows:
 
 def leak_rows(growth: Growth | None) -> LeakRows | None:
     """Those of one incident; None where memory was not sampled."""
-    return None if growth is None else LeakRows((growth.fine_rows, growth.floor_rows), growth.done)
+    return None if growth is None else LeakRows((growth.fine[0], growth.floor_rows), growth.done)
 
 
 def stability(leak: LeakRows) -> Floats:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oomscope.analyze.gate import netted
-from oomscope.analyze.growth import Fit
 from oomscope.analyze.ledger import Ledger
-from oomscope.analyze.memory import LATE_S
 from oomscope.analyze.pointers import memory_refs, open_refs
-from oomscope.analyze.scores import grown_while_open
 from oomscope.analyze.transient import LATE_END_S
+from oomscope.analyze.words_memory import MEMORY_SPEAKERS, percent, small
 from oomscope.report import Finding, Point
 from oomscope.units import format_bytes, format_seconds
 
@@ -59,7 +57,7 @@ def _no_one(case: Case, candidate: Candidate, name: str, ledger: Ledger) -> Find
         )
     fit = case.growth.done
     return ledger.add(
-        f"memory grew with all traffic together: it accounts for {_percent(fit.total_share)} of the growth",
+        f"memory grew with all traffic together: it accounts for {percent(fit.total_share)} of the growth",
         name="growth_with_traffic",
         value=fit.total_share,
         unit="share",
@@ -67,24 +65,16 @@ def _no_one(case: Case, candidate: Candidate, name: str, ledger: Ledger) -> Find
     )
 
 
-def _percent(share: float) -> str:
-    return f"{100 * min(share, 1.0):.0f} %"
-
-
 def _count(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
     t = case.transient
     return ledger.add(
-        f"{t.open[who]:.0f} in flight at the kill; {_small(t.expected[who])} expected at a random moment",
+        f"{t.open[who]:.0f} in flight at the kill; {small(t.expected[who])} expected at a random moment",
         name="open_at_kill",
         value=float(t.open[who]),
         unit="requests",
-        baseline=f"{_small(t.expected[who])} by its rate and duration before ({case.base.count[who]:.0f} starts seen)",
+        baseline=f"{small(t.expected[who])} by its rate and duration before ({case.base.count[who]:.0f} starts seen)",
         evidence=open_refs(case, who),
     )
-
-
-def _small(value: float) -> str:
-    return f"{value:.1f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def _age(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
@@ -121,6 +111,17 @@ def _alone(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Findin
     )
 
 
+def _together(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
+    count = float(case.transient.open[who] + case.queued[who])
+    return ledger.add(
+        f"{count:.0f} of its requests open or waiting at the kill: no crowd",
+        name="open_together",
+        value=count,
+        unit="requests",
+        evidence=open_refs(case, who),
+    )
+
+
 def _not_long(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
     oldest = case.transient.oldest[who]
     if oldest <= 0:
@@ -134,33 +135,15 @@ def _not_long(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Fin
     )
 
 
-def _time(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
-    share = grown_while_open(case)[who]
-    if np.isnan(share):
-        return ledger.add(
-            "none of its requests was open at the kill",
-            name="grown_while_open",
-            value=0.0,
-            unit="share",
-        )
-    return ledger.add(
-        f"only {_percent(float(share))} of the memory growth came while its open requests were running",
-        name="grown_while_open",
-        value=float(share),
-        unit="share",
-        evidence=memory_refs(case),
-    )
-
-
 def _arrivals(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
     t = case.transient
     return ledger.add(
         f"{t.arrivals.recent[who]:.0f} started in the last {format_seconds(float(t.arrivals.window[who]))};"
-        f" {_small(t.arrivals.expected[who])} expected by its rate before",
+        f" {small(t.arrivals.expected[who])} expected by its rate before",
         name="arrivals",
         value=float(t.arrivals.recent[who]),
         unit="requests",
-        baseline=f"{_small(t.arrivals.expected[who])} in that time",
+        baseline=f"{small(t.arrivals.expected[who])} in that time",
     )
 
 
@@ -169,69 +152,14 @@ def _no_burst(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Fin
     more = float(arrivals.recent[who] - arrivals.expected[who])
     window = format_seconds(float(arrivals.window[who]))
     return ledger.add(
-        f"no large burst: {_small(more)} more than by its rate started in the last {window}"
+        f"no large burst: {small(more)} more than by its rate started in the last {window}"
         if more > 0
         else f"no burst: no more than by its rate started in the last {window}",
         name="no_burst",
         value=more,
         unit="requests",
-        baseline=f"{_small(arrivals.expected[who])} in that time",
+        baseline=f"{small(arrivals.expected[who])} in that time",
     )
-
-
-def _growth(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
-    """For: how much of the growth its activity accounts for. Against: others' activity, or all traffic, fits better."""
-    if case.growth is None:
-        return ledger.add(
-            "no memory samples of the dead container to hold its activity against", name="growth", value=None
-        )
-    fit, unit, each = _best_fit(case, candidate, who)
-    against = candidate.terms.get("growth", 0.0) < 0
-    return ledger.add(
-        f"memory followed other activity better than its own ({unit})"
-        if against
-        else f"memory grew while it was active: {format_bytes(fit.beta[who])} {each} accounts for"
-        f" {_percent(float(fit.share[who]))} of the growth",
-        name="growth_fit" if against else "growth_share",
-        value=float(fit.ll[who]) if against else float(fit.share[who]),
-        unit="nats" if against else "share",
-        baseline=f"all traffic together: {_percent(fit.total_share)}; log-likelihood gain {fit.ll[who]:.1f} over"
-        f" {fit.rows} intervals ({unit})",
-        evidence=memory_refs(case),
-    )
-
-
-def _share(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
-    if case.growth is None:
-        return None
-    fit, unit, each = _best_fit(case, candidate, who)
-    share = _percent(float(fit.share[who]))
-    return ledger.add(
-        f"its activity accounts for only {share} of the growth: {format_bytes(fit.beta[who])} {each}",
-        name="growth_share",
-        value=float(fit.share[who]),
-        unit="share",
-        baseline=f"all traffic together: {_percent(fit.total_share)}; log-likelihood gain {fit.ll[who]:.1f} over"
-        f" {fit.rows} intervals ({unit})",
-        evidence=memory_refs(case),
-    )
-
-
-def _best_fit(case: Case, candidate: Candidate, who: int) -> tuple[Fit, str, str]:
-    growth = case.growth
-    assert growth is not None  # noqa: S101 - the caller has looked
-    fits = {
-        "memory_leak": [(growth.done, "completions", "a completed run")],
-        "concurrent_spike": [
-            (growth.starts, "starts", "a start"),
-            (growth.seconds, "seconds", "a second of running"),
-        ],
-    }
-    fits["large_payload"] = fits["concurrent_spike"]
-    held = [(growth.seconds, "seconds", "a second of running")]
-    if candidate.pattern == "background_job":
-        held = [*held, *fits["memory_leak"]]
-    return max(fits.get(candidate.pattern, held), key=lambda item: float(item[0].ll[who]))
 
 
 def _sent(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
@@ -289,47 +217,6 @@ def _few(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
     )
 
 
-def _rise(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
-    ratio, window = case.memory.last_rise, case.memory.rise_window_s
-    if ratio is None or window is None:
-        return None
-    jump = "memory jumped at the end" if ratio > 1 else "memory did not jump at the end"
-    return ledger.add(
-        f"{jump}: the last {format_seconds(window)} added {_small(ratio)} times the largest usual rise in such a time",
-        name="last_rise",
-        value=float(ratio),
-        unit="times",
-        evidence=memory_refs(case),
-    )
-
-
-def _sudden(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
-    ratio = case.memory.late_rise
-    if ratio is None:
-        return None
-    much = "little more than" if ratio >= 1 else "no more than"
-    return ledger.add(
-        f"the last {format_seconds(LATE_S)} rose {much} usual: {_small(ratio)} times the largest rise in such a time",
-        name="late_rise",
-        value=float(ratio),
-        unit="times",
-        evidence=memory_refs(case),
-    )
-
-
-def _tight(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
-    share = case.memory.early_share
-    if share is None:
-        return None
-    return ledger.add(
-        f"memory was at {_percent(share)} of the limit early in the life of the container",
-        name="early_share",
-        value=float(share),
-        unit="share",
-        evidence=memory_refs(case),
-    )
-
-
 def _same(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
     return ledger.add(
         f"its {case.transient.open[who]:.0f} open requests ask for the same thing, which is rare for it otherwise",
@@ -364,29 +251,13 @@ def _slow(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding
     )  # fmt: skip
 
 
-def _one_explains(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding | None:
-    if case.growth is None:
-        return None
-    fit = case.growth.done
-    best = float(fit.ll.max(initial=0.0))
-    return ledger.add(
-        "one endpoint alone explains the growth about as well as all traffic together",
-        name="one_explains", value=best, unit="nats", baseline=f"all traffic together: {fit.total_ll:.1f} nats",
-    )  # fmt: skip
-
-
 SPEAKERS: dict[str, Speaker] = {
+    **MEMORY_SPEAKERS,
     "count": _count,
     "age": _age,
-    "time": _time,
     "arrivals": _arrivals,
-    "growth": _growth,
     "sent": _sent,
-    "rise": _rise,
-    "tight": _tight,
-    "sudden": _sudden,
     "busy": _busy,
-    "share": _share,
     "same_input": _same,
     "alone": _alone,
     "no_burst": _no_burst,
@@ -396,5 +267,5 @@ SPEAKERS: dict[str, Speaker] = {
     "allocs": _allocs,
     "few": _few,
     "slow": _slow,
-    "one_explains": _one_explains,
+    "together": _together,
 }

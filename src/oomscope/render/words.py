@@ -96,6 +96,7 @@ SCORE_PARTS = {
     "not_long": "none open unusually long",
     "few": "too many open for a single runaway",
     "slow": "slow runs that ended just before",
+    "together": "how many were open together",
     "one_explains": "one endpoint explains the growth alone",
     "sudden": "how sudden the last minutes were",
 }
