@@ -148,6 +148,8 @@ class Experiment:
             death_at = self.ring.wall(report.stamp)
         else:
             death_at, victim, life = ends[0]
+        if self.plan.fault.get("endpoint") and death_at < self.load_at + self.plan.onset_s:
+            raise NoIncident("died before the fault began")
         if ended_at - death_at < LEAST_AFTER_S:
             raise NoIncident("the same pod was killed twice at once")
         return Run(
