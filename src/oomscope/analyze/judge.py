@@ -6,8 +6,8 @@ moderate      P >= 0.60, one kind of evidence of 3 nats or more, less than 3 nat
 weak          P >= 0.25 and some evidence (1 nat of any kind, or memory rows it was held against)
 inconclusive  less than that
 
-A leak is not above weak unless nine in ten resamples of the memory rows name the same endpoint and
-its completions account for half of the growth. A leak is never strong: all there is against the other endpoints is one
+A leak is not above weak unless nine in ten resamples of the memory rows name the same endpoint and its completions
+account for three fifths of the growth. A leak is never strong: all there is against the other endpoints is one
 regression, and more kills are more rows of it, not another kind of evidence.
 A limit too small and growth with all traffic are untested without memory samples, and come after what was tested.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from oomscope.analyze.gate import Candidate
 
 
-STABLE, HALF = 0.9, 0.5
+STABLE, MOST = 0.9, 0.6
 
 
 def refutations(case: Case, candidate: Candidate, ledger: Ledger) -> tuple[Point, ...]:
@@ -101,7 +101,7 @@ def doubt_unstable(
     leak: LeakRows | None, ranked: list[tuple[Candidate, Strength]], ledger: Ledger
 ) -> list[tuple[Candidate, Strength]]:
     """A leak is not accused (at most ``weak``) when resampling the memory rows often names another endpoint, or when
-    its completions account for less than half of the growth."""
+    its completions account for less than three fifths of the growth."""
     lead, word = ranked[0]
     if lead.pattern != "memory_leak" or lead.who is None or leak is None or word in ("weak", "inconclusive"):
         return ranked
@@ -110,7 +110,7 @@ def doubt_unstable(
         f"{round(share * RESAMPLES)} of {RESAMPLES} resamples of the memory samples name it too", name="stability",
         value=share, unit="share", baseline=f"accused from {STABLE:.0%}",
     )  # fmt: skip
-    sure = share >= STABLE and leak.fit.share[lead.who] >= HALF
+    sure = share >= STABLE and leak.fit.share[lead.who] >= MOST
     return ranked if sure else [(lead, "weak"), *ranked[1:]]
 
 
