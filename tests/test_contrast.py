@@ -285,3 +285,34 @@ def test_where_bad_requests_are_the_usual_ones_the_few_quick_ones_tell_them() ->
     good.append(request(rng, duration_ms=30.0))
     (found,) = distinguish(table(bad), table(good))
     assert (found.name, found.value, found.hits, found.of) == ("limit", "all", 15, 15)
+
+
+def test_a_few_ids_that_each_come_again_are_a_lead() -> None:
+    rng = random.Random(6)
+    bad = [running(rng, age, path=f"/books/{book}/pages") for age, book in ((9, 7), (8, 8), (7, 7), (6, 8))]
+    good = [request(rng, path=f"/books/{100 + i}/pages", params={"book_id": str(100 + i)}) for i in range(13)]
+    for row, book in zip(bad, (7, 8, 7, 8), strict=True):
+        row["params"] = json.dumps({"book_id": str(book)})
+    assert named(bad, good) == [("path_id", "book_id", "7"), ("path_id", "book_id", "8")]
+
+
+def test_of_a_lone_request_what_ordinary_ones_hardly_bring_anew_comes_first() -> None:
+    rng = random.Random(7)
+    bad = [running(rng, 60.0, started_at=T0, params={"limit": "0"})]
+    (first, *_) = distinguish(table(bad), table(ordinary(rng, 12)))
+    assert (first.kind, first.name, first.value) == ("param", "limit", "0")
+
+
+def test_where_nothing_was_ordinary_nothing_is_said_of_what_all_have_in_common() -> None:
+    rng = random.Random(8)
+    bad = [running(rng, 5.0 + i, params={"limit": "all"}) for i in range(4)]
+    assert named(bad, [request(rng, duration_ms=6000.0, params={"limit": "all"})]) == []
+
+
+@pytest.mark.parametrize("mark", ["<email>", "<file>", "<secret>", "[FILTERED]"])
+def test_a_mark_that_all_values_get_is_no_value_in_common(mark: str) -> None:
+    rng = random.Random(9)
+    bad = [running(rng, 60.0 + i, params={"reader": mark}) for i in range(4)]
+    for few in (3, 30):
+        said = {value for _, _, value in named(bad, ordinary(rng, few))}
+        assert mark not in said

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomscope import redact
-from oomscope.redact import Redactor, printable, scrub, shorten_ip
+from oomscope.redact import Redactor, printable, scrub, shorten_ip, token
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
 
@@ -240,3 +240,10 @@ def test_long_text_is_shortened_in_the_middle() -> None:
     assert shown.endswith("end")
     assert "…" in shown
     assert len(shown) == 40
+
+
+def test_a_file_that_was_sent_is_a_file() -> None:
+    """Not one of many equal texts: what Rails logs of it is the name of a class."""
+    assert token("#<ActionDispatch::Http::UploadedFile>") == "<file>"
+    assert token("<file>") == "<file>"
+    assert token("#<not a class>").startswith("<str:")

@@ -126,6 +126,9 @@ _TYPED = re.compile(
     r"|(?P<date>\d{4}-\d\d-\d\d(?:[T +]\d\d:?\d\d(?::?\d\d(?:\.\d{1,9})?)?(?:Z|[+ -]\d\d:?\d\d)?)?"
     r"|\d\d?[./]\d\d?[./]\d{4})"
 )
+_UPLOAD = re.compile(
+    r"#<(?:[A-Za-z]\w{0,60}::){0,6}[A-Za-z]\w{0,60}>"
+)  # what a log has of a file that was sent
 _HASH_BYTES = {"int": 2, "float": 2, "uuid": 3, "date": 2, "str": 3}
 _EMAIL = re.compile(r"[^\s@]{1,256}(?:@|%40)[^\s@]{1,256}\.[^\s@]{1,64}")
 
@@ -136,6 +139,8 @@ def token(value: str) -> str:
         return value
     if ("@" in value or "%40" in value) and _EMAIL.fullmatch(value):
         return "<email>"
+    if _UPLOAD.fullmatch(value):
+        return "<file>"
     match = _TYPED.fullmatch(value)
     kind = str(match.lastgroup) if match else "str"
     return f"<{kind}:{_hash(value, _HASH_BYTES[kind])}>"

@@ -8,7 +8,16 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from oomscope.analyze.statements import OUTSIZED, Form, Trait, known_rows, number_of, plainness, rows_with
+from oomscope.analyze.statements import (
+    OUTSIZED,
+    Form,
+    Trait,
+    is_a_value,
+    known_rows,
+    number_of,
+    plainness,
+    rows_with,
+)
 from oomscope.analyze.traits import (
     ABSENT,
     MIN_ORDINARY,
@@ -93,7 +102,7 @@ def _shared(columns: Columns) -> list[Trait]:
     found = [
         _lead(feature, "value", bad[0], bad, good)
         for feature, (bad, good) in columns.items()
-        if feature.kind in ASKED and len(set(bad)) == 1 and bad[0] not in (None, ABSENT, *good)
+        if feature.kind in ASKED and len(set(bad)) == 1 and is_a_value(bad[0]) and bad[0] not in good
     ]
     return sorted(found, key=plainness)
 
@@ -111,17 +120,29 @@ def _parting(columns: Columns) -> list[Trait]:
 
 
 def _unseen(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> Iterator[tuple[float, Trait]]:
-    """One value that all bad requests have, or that they have any, and no other request: with the chance that as many
-    ordinary ones bring the same new value (how often one brings a new value, by Good and Turing, and repeats it)."""
-    theirs, known = Counter(v for v in good if v is not None), [v for v in bad if v is not None]
+    """One value that all bad requests have (or a few that each comes again), or that they have any, and no other
+    request: with the chance that as many ordinary ones bring the same new values (how often one brings a new value,
+    by Good and Turing, and repeats it)."""
+    theirs, known = Counter(v for v in good if v is not None), Counter(v for v in bad if v is not None)
     if not theirs or not known or ABSENT in known:
         return
     n = theirs.total() + 1
-    novelty = (sum(count == 1 for count in theirs.values()) + 1) / n
-    if len(set(known)) == 1 and known[0] not in theirs:
-        yield novelty / n ** (len(known) - 1), _lead(feature, "value", known[0], bad, good)
+    again = known.total() - len(known)
+    if _none_of(known, theirs) and (len(known) == 1 or min(known.values()) > 1):
+        chance = novelty_of(theirs) ** len(known) * (len(known) / n) ** again
+        for value in sorted(known, key=lambda v: (-known[v], v)):
+            yield chance, _lead(feature, "value", value, bad, good)
     elif set(theirs) == {ABSENT}:
-        yield 1 / n ** len(known), _lead(feature, "present", None, bad, good)
+        yield 1 / n ** known.total(), _lead(feature, "present", None, bad, good)
+
+
+def _none_of(known: Counter[str], theirs: Counter[str]) -> bool:
+    return all(is_a_value(value) and value not in theirs for value in known)
+
+
+def novelty_of(seen: Counter[str]) -> float:
+    """How often a further request brings a value that none had (Good and Turing, with one more seen once)."""
+    return (sum(count == 1 for count in seen.values()) + 1) / (seen.total() + 1)
 
 
 def _lead(
@@ -133,16 +154,19 @@ def _lead(
 
 
 def _own_ids(suspect: pl.DataFrame, ordinary: pl.DataFrame, limit: int) -> list[Trait]:
-    """The ids of one to three requests that outlived all others, while later requests of the same endpoint finished (so
-    it is not the endpoint as such), where nobody else asked for them."""
+    """What one to three requests that outlived all others asked for and nobody else did, while later requests of the
+    same endpoint finished (so it is not the endpoint as such): first what ordinary requests would hardly bring anew."""
     if not 1 <= suspect.height <= LONE_REQUESTS or not _others_went_on(suspect, ordinary):
         return []
-    return [
-        _lead(feature, "value", value, bad, good)
+    found = [
+        (novelty_of(Counter(v for v in good if v is not None)), _lead(feature, "value", value, bad, good))
         for feature, (bad, good) in read_traits(suspect, ordinary).items()
-        if feature.kind == "path_id" and sum(v is not None for v in good) >= MIN_ORDINARY
-        for value in sorted({v for v in bad if v is not None and v not in good and not v.startswith("<")})
-    ][:limit]
+        if feature.kind in ASKED and sum(v is not None for v in good) >= MIN_ORDINARY
+        for value in sorted({v for v in bad if v is not None and is_a_value(v) and v not in good})
+        if not value.startswith("<")
+    ]
+    found.sort(key=lambda one: (one[0], plainness(one[1])))
+    return [trait for _, trait in found[:limit]]
 
 
 def _outsized(feature: Feature, bad: Sequence[Value], good: Sequence[Value]) -> list[Trait]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ _FORM_RANK: dict[Form, int] = {"value": 0, "present": 1, "at_least": 2, "absent"
 # An outsized body explains most; that some hidden value was there explains least of what a request says.
 _KIND_RANK = {"body_size": 0, "param": 1, "path_id": 2, "format": 4, "user_agent": 5, "client": 6}
 _HIDDEN = 3
+_KIND_ONLY = re.compile(r"<[a-z]+>|\[(?:FILTERED|REDACTED)\]|\*{3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def _value_traits(
     feature: Feature, bad: Sequence[Value], good: Sequence[Value], known: frozenset[int], base: frozenset[int]
 ) -> Iterable[Trait]:
     tried = _testable(Counter(v for v in (*bad, *good) if v is not None), len(known), len(base))
-    for value, count in Counter(v for v in bad if v is not None and v != ABSENT).items():
+    for value, count in Counter(v for v in bad if v is not None and is_a_value(v)).items():
         if count / len(known) >= MIN_SHARE:
             hits, base_hits = rows_with(bad, {value}), rows_with(good, {value})
             yield Trait(feature, "value", value, hits, known, base_hits, base, tried)
@@ -76,6 +78,11 @@ def _testable(pooled: Counter[str], n: int, others: int) -> int:
         best = log_hypergeometric_tail(min(count, n), n + others, count, n)
         could += values if best <= math.log(ALPHA) else 0
     return max(1, could)
+
+
+def is_a_value(value: Value) -> bool:
+    """Whether equal texts mean that the same was asked for: not what is absent, or tells a kind only (``<email>``)."""
+    return value not in (None, ABSENT) and _KIND_ONLY.fullmatch(str(value)) is None
 
 
 def known_rows(values: Sequence[Value]) -> frozenset[int]:
