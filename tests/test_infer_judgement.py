@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from oomscope.analyze.case import Case, measure
 from oomscope.analyze.gate import Candidate, fuse
 from oomscope.analyze.investigate import report_of
 from oomscope.analyze.judge import at_most, status_of, strength_of, untested
+from oomscope.analyze.ledger import Ledger
 from oomscope.analyze.model import AnalyzeOptions
+from oomscope.analyze.refute import doubt_beside_a_body
 from oomscope.analyze.scores import score
 from oomscope.analyze.weights import Weights, load_weights
 from oomscope.errors import NoKillFound
@@ -177,6 +180,26 @@ def test_nothing_known_abstains_and_names_what_is_missing() -> None:
 def test_no_kill_at_all_is_an_error_of_its_own() -> None:
     with pytest.raises(NoKillFound):
         analyze(Bundle())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "word", "received", "said"),
+    [
+        ("concurrent_spike", "strong", 7.8, "moderate"),
+        ("concurrent_spike", "moderate", 7.8, "weak"),
+        ("concurrent_spike", "strong", 2.0, "strong"),
+        ("concurrent_spike", "weak", 7.8, "weak"),
+        ("memory_leak", "moderate", 7.8, "moderate"),
+    ],
+)
+def test_beside_a_body_far_beyond_the_usual_another_endpoint_is_less_sure(
+    pattern: Any, word: Any, received: float, said: str
+) -> None:
+    case, ledger = case_of(bundle([*ordinary(60, 1, "A#show"), *ordinary(60, 1, "B#create")])), Ledger()
+    lead = candidate(0.95, SPLIT, pattern)
+    rival = replace(candidate(0.04, {"received": received}, "large_payload"), who=1)
+    ((_, first), (_, second)) = doubt_beside_a_body(case, [(lead, word), (rival, "inconclusive")], ledger)
+    assert (first, second) == (said, "inconclusive")
 
 
 # ------------------------------------------------------------------------------------------------------- causes

@@ -31,7 +31,7 @@ from oomscope.analyze.missing import most_wanted
 from oomscope.analyze.model import AnalyzeOptions, KillCase
 from oomscope.analyze.patterns import four_patterns
 from oomscope.analyze.recurrence import others_alone, pool, recurrence_doc
-from oomscope.analyze.refute import doubt_unstable, mass_balance, refutations
+from oomscope.analyze.refute import doubt_beside_a_body, doubt_unstable, mass_balance, refutations
 from oomscope.analyze.scores import score
 from oomscope.analyze.stability import leak_rows
 from oomscope.analyze.tables import coverage, endpoint_rows, timeline
@@ -169,7 +169,7 @@ def report_of(cases: list[Case], kills: list[KillCase], options: AnalyzeOptions)
     candidates = fuse(scores, case, weights)
     ranked = [(c, case.strength(c)) for c in candidates]
     leak = pooled.leak if pooled is not None and one_cause else leak_rows(case.growth)
-    ranked = doubt_unstable(leak, ranked, ledger)
+    ranked = doubt_beside_a_body(case, doubt_unstable(leak, ranked, ledger), ledger)
     ranked.sort(key=lambda item: case.cannot_test(item[0]))
     lead, word = ranked[0]
     against = {c.who: refutations(case, c, ledger) for c, _ in ranked[:8] if c.who is not None}

@@ -9,6 +9,7 @@ inconclusive  less than that
 A leak is not above weak unless nine in ten resamples of the memory rows name the same endpoint and its completions
 account for three fifths of the growth. A leak is never strong: all there is against the other endpoints is one
 regression, and more kills are more rows of it, not another kind of evidence.
+A fault in flight loses a word while another endpoint has, or just had, a body far beyond its usual (3 nats).
 A limit too small and growth with all traffic are untested without memory samples, and come after what was tested.
 
 Kinds: in flight (how many, how old) · memory (growth that follows it) · traffic (arrivals) · size (bodies, responses) ·

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from oomscope.analyze.judge import IN_FLIGHT, MODERATE_KIND
 from oomscope.analyze.ledger import Ledger
 from oomscope.analyze.stability import RESAMPLES, LeakRows, stability
 from oomscope.report import Point, Strength
@@ -112,6 +113,28 @@ def doubt_unstable(
     )  # fmt: skip
     sure = share >= STABLE and leak.fit.share[lead.who] >= MOST
     return ranked if sure else [(lead, "weak"), *ranked[1:]]
+
+
+def doubt_beside_a_body(
+    case: Case, ranked: list[tuple[Candidate, Strength]], ledger: Ledger
+) -> list[tuple[Candidate, Strength]]:
+    """A word less for an endpoint while another one has, or just had, a body far beyond its usual: that is one of the
+    few direct measurements of what fills a memory."""
+    lead, word = ranked[0]
+    if lead.pattern not in IN_FLIGHT or lead.who is None or word not in ("strong", "moderate"):
+        return ranked
+    for rival, _ in ranked[1:]:
+        if (
+            rival.who is not None
+            and rival.who != lead.who
+            and rival.terms.get("received", 0.0) >= MODERATE_KIND
+        ):
+            ledger.add(
+                f"{case.runs.names[rival.who]} had a body far larger than usual: another endpoint is less sure",
+                name="rival_body", value=float(case.transient.received_open[rival.who]), unit="bytes",
+            )  # fmt: skip
+            return [(lead, "moderate" if word == "strong" else "weak"), *ranked[1:]]
+    return ranked
 
 
 def mass_balance(case: Case, candidate: Candidate | None, ledger: Ledger) -> None:
