@@ -156,9 +156,8 @@ def _is_personal(key: str) -> bool:
 
 
 def _is_small_int(value: str) -> bool:
-    return (
-        len(value) <= 5 and value.lstrip("-").isdecimal() and value.isascii() and len(value.lstrip("-")) <= 4
-    )
+    digits = value.lstrip("-")
+    return len(value) <= 5 and len(digits) <= 4 and digits.isascii() and digits.isdecimal()
 
 
 class Redactor:
@@ -185,11 +184,8 @@ class Redactor:
         return token(value)
 
     def _is_enumeration(self, key: str, value: str) -> bool:
-        return (
-            bool(_WORD.fullmatch(value))
-            and not _is_personal(key)
-            and len(self._words.get(key, ())) <= MAX_WORDS
-        )
+        few = len(self._words.get(key, ())) <= MAX_WORDS
+        return few and not _is_personal(key) and _WORD.fullmatch(value) is not None
 
     def learn(self, key: str, value: str) -> None:
         """Take note of one value of a parameter."""
