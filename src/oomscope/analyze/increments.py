@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Flags = NDArray[np.bool_]
-    Cut = Callable[
-        [float, Floats], Floats | None
-    ]  # (begin of a life, its sample times) to the edges of its bins
+    # From the begin of a life and the times of its samples to the edges of its bins.
+    Cut = Callable[[float, Floats], Floats | None]
 
 MIN_BIN_S, MAX_FLOOR_BIN_S = 2.0, 60.0
 FINE_BINS, FLOOR_BINS = 150, 24

@@ -31,17 +31,15 @@ from oomscope.analyze.traits import (
 )
 
 LEAD_CHANCE = 0.2  # that ordinary requests would show what the bad ones do, times the features looked at
-LONE_REQUESTS = 3  # up to this many suspects, the id nobody else asked for is a lead
-LONG_FACTOR, LONG_SHARE = (
-    3.0,
-    0.5,
-)  # times the usual duration, and of the age of those in flight: bad, but survived
+LONE_REQUESTS = 3  # up to this many suspects, what nobody else asked for is a lead
+# Times the usual duration, and of the age of those in flight: bad, but survived.
+LONG_FACTOR, LONG_SHARE = 3.0, 0.5
 ASKED = ("param", "path_id")
 
 
 def leads(suspect: pl.DataFrame, ordinary: pl.DataFrame, limit: int) -> list[Trait]:
     """What every request that ran long asked for and no short one did, where chance hardly explains it; a body several
-    times larger than any ordinary one; else, for a few requests that outlived all others, the id nobody else asked for.
+    times larger than any ordinary one; else, for a few requests that outlived all others, what nobody else asked for.
     """
     bad, good = _parted(suspect, ordinary)
     columns = read_traits(bad, good)
@@ -50,7 +48,7 @@ def leads(suspect: pl.DataFrame, ordinary: pl.DataFrame, limit: int) -> list[Tra
     if good.height < MIN_ORDINARY:
         return (_parting(columns) or _shared(columns))[:limit]
     outsized = [trait for feature, values in columns.items() for trait in _outsized(feature, *values)]
-    return outsized[:1] or _parting(columns)[:limit] or _own_ids(*outliving(suspect, ordinary), limit)
+    return outsized[:1] or _parting(columns)[:limit] or _own_values(*outliving(suspect, ordinary), limit)
 
 
 def _parted(suspect: pl.DataFrame, ordinary: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -153,7 +151,7 @@ def _lead(
     return Trait(feature, form, value, hits, known, frozenset(), known_rows(good), 1, math.nan)
 
 
-def _own_ids(suspect: pl.DataFrame, ordinary: pl.DataFrame, limit: int) -> list[Trait]:
+def _own_values(suspect: pl.DataFrame, ordinary: pl.DataFrame, limit: int) -> list[Trait]:
     """What one to three requests that outlived all others asked for and nobody else did, while later requests of the
     same endpoint finished (so it is not the endpoint as such): first what ordinary requests would hardly bring anew."""
     if not 1 <= suspect.height <= LONE_REQUESTS or not _others_went_on(suspect, ordinary):
