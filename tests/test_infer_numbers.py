@@ -269,6 +269,18 @@ def test_where_no_source_shows_what_was_open_a_spike_is_not_doubted_for_it() -> 
     assert raw_terms(unseen, load_weights()).terms["concurrent_spike"]["together"].tolist() == [0.0]
 
 
+def test_without_memory_a_leak_is_sought_where_the_time_went() -> None:
+    """What is kept must have been built: an endpoint that takes no time hardly fills a memory."""
+    usual = [row for name in ("A#show", "B#show", "C#show") for row in ordinary(300, 1, name, takes=0.02)]
+    rows = [*usual, *ordinary(300, 1, "Slow#show", takes=0.5)]
+    unmeasured = case_of(bundle(rows))
+    work = raw_terms(unmeasured, load_weights()).terms["memory_leak"]["work"]
+    assert work[who(unmeasured, "Slow#show")] == pytest.approx(np.log(25), rel=0.1)
+    assert work[who(unmeasured, "A#show")] == pytest.approx(0, abs=0.1)
+    measured = case_of(bundle(rows, samples=memory(300, 5, lambda t: 400 + t / 3)))
+    assert not raw_terms(measured, load_weights()).terms["memory_leak"]["work"].any()
+
+
 def test_growth_is_fitted_in_bins_of_several_widths_where_samples_allow() -> None:
     usual = ordinary(300.0, 0.5, "A#show", takes=0.02)
     fine = case_of(bundle(usual, samples=memory(120, 1.0, lambda t: 300 + t)))

@@ -33,7 +33,7 @@ ABSENT = -4.0  # an endpoint that did not run before a kill hardly caused it
 A_KILL = 6.0  # nats another kill may add: kills minutes apart share their traffic and are not independent
 SHARED = 0.25  # power of the kills by which pooled rows count less: they share traffic, code and its quirks
 ALTERNATING_FROM = 3.0  # nats by which separate causes must win
-LEFT_OUT = ("prior", "growth", "share", "busy", "sent", "allocs")  # the same at every kill: told once
+LEFT_OUT = ("prior", "growth", "share", "busy", "work", "sent", "allocs")  # the same at every kill: told once
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 BIG_BODY, BIG_RESPONSE = 256 << 10, 1 << 20
 STANDS_OUT = 3.0  # nats of surprise from which a size counts as large for its endpoint
 SPIKE_RATIO, SPIKE_EXTRA, SPIKE_OPEN = 3.0, 12.0, 4.0
+SHORT_WORK_S, CAUGHT = 0.02, 3.0
 BUSY_WHEN_MEASURED = 0.4  # with memory samples the fit says it better
 RUNAWAY_AGE_S, RUNAWAY_RATIO, RUNAWAY_OPEN = 5.0, 3.0, 3
 SAME_OPEN, SAME_SHARE, USUAL_SHARE = 3, 0.7, 0.5
@@ -39,6 +40,7 @@ ENDPOINT_PATTERNS: tuple[Pattern, ...] = (
     "runaway_request",
 )
 NOBODY_PATTERNS: tuple[Pattern, ...] = ("undersized_limit", "process_growth")
+WHO = ("busy", "work")
 JOB_FORMS: tuple[Pattern, ...] = ("large_response", "memory_leak", "runaway_request")
 
 
@@ -66,14 +68,13 @@ def score(case: Case, weights: Weights, memory: MemoryGains | None = None) -> Sc
     ``memory``: gains pooled over several kills, instead of this case's own.
     """
     raw = raw_terms(case, weights, memory)
-    jobs = int(case.runs.is_job.sum())
-    crowd = {"background_job": max(jobs, 1), "endpoint": max(case.runs.n - jobs, 1)}
+    jobs = case.runs.is_job
     terms: dict[Pattern, Terms] = {}
     for pattern, values in raw.terms.items():
-        prior = weights.log_prior(pattern) - np.log(crowd.get(pattern, crowd["endpoint"]))
         weighted = {name: weights.weights[name] * value for name, value in values.items()}
-        terms[pattern] = {**weighted, "prior": np.full(case.runs.n, prior)}
-    terms["background_job"] = _best_form(terms, case.runs.n, weights.log_prior("background_job"), crowd)
+        terms[pattern] = {**weighted, "prior": _prior(weights.log_prior(pattern), weighted, ~jobs)}
+    job = _best_form(terms, case.runs.n)
+    terms["background_job"] = {**job, "prior": _prior(weights.log_prior("background_job"), job, jobs)}
     none = {
         pattern: {
             **{name: weights.weights[name] * value for name, value in values.items()},
@@ -95,6 +96,8 @@ def raw_terms(case: Case, weights: Weights, gains: MemoryGains | None = None) ->
         "sudden": np.full(case.runs.n, _sudden(case)),
     }
     same = _same_input(case)
+    work = _work(case)
+    for_jobs = {"work": np.where(case.runs.is_job, work, 0.0)}  # whatever form a job's fault has
     slow = np.clip(odds_of(case.transient.slow), 0, cap["slow"])
     terms: dict[Pattern, Terms] = {
         "large_response": {
@@ -105,6 +108,7 @@ def raw_terms(case: Case, weights: Weights, gains: MemoryGains | None = None) ->
             "same_input": same,
             "growth": memory.of("seconds"),
             "share": _share(case, "seconds"),
+            **for_jobs,
         },
         "large_payload": {
             **shared,
@@ -118,6 +122,8 @@ def raw_terms(case: Case, weights: Weights, gains: MemoryGains | None = None) ->
             "share": _share(case, "done", "floor"),
             "rise": np.full(case.runs.n, _ordinary_rise(case)),
             "busy": _busy(case),
+            "work": work,
+            "caught": _caught(case),
         },
         "concurrent_spike": {
             "count": shared["count"],
@@ -137,6 +143,7 @@ def raw_terms(case: Case, weights: Weights, gains: MemoryGains | None = None) ->
             "same_input": same,
             "growth": memory.of("seconds"),
             "share": _share(case, "seconds"),
+            **for_jobs,
         },
     }
     return Scores(terms, _nobody(case, memory))
@@ -158,14 +165,22 @@ def _nobody(case: Case, memory: Relative) -> dict[Pattern, dict[str, float]]:
     }
 
 
-def _best_form(terms: dict[Pattern, Terms], n: int, log_prior: float, crowd: dict[str, int]) -> Terms:
+def _prior(log_prior: float, terms: Terms, among: NDArray[np.bool_]) -> Floats:
+    """ln of the share of a pattern before evidence, shared out among its suspects by the terms that tell, before
+    evidence too, who of them it would be. Somebody is always the busiest: that is nothing for the pattern."""
+    who = np.sum([terms[name] for name in WHO if name in terms], axis=0) + np.zeros(among.size)
+    return np.full(
+        among.size, log_prior - float(np.logaddexp.reduce(who[among])) if among.any() else log_prior
+    )
+
+
+def _best_form(terms: dict[Pattern, Terms], n: int) -> Terms:
     """A job may hold, leak or run away: its best case among those."""
     forms = [{k: v for k, v in terms[form].items() if k != "prior"} for form in JOB_FORMS]
     best = np.array([np.sum(list(form.values()), axis=0) for form in forms]).argmax(axis=0)
     zero = np.zeros(n)
     names = sorted({name for form in forms for name in form})
-    chosen = {name: np.choose(best, [form.get(name, zero) for form in forms]) for name in names}
-    return {**chosen, "prior": np.full(n, log_prior - np.log(crowd["background_job"]))}
+    return {name: np.choose(best, [form.get(name, zero) for form in forms]) for name in names}
 
 
 def grown_while_open(case: Case) -> Floats:
@@ -229,13 +244,48 @@ def _tight(case: Case) -> float:
 
 
 def _busy(case: Case) -> Floats:
-    """ln of the traffic of each endpoint against the usual one: the more runs, the smaller a leak that can kill."""
-    runs = np.maximum(case.base.count, 1.0)
-    if not runs.size:
-        return np.zeros(0)
-    more = np.log(runs) - np.log(max(float(np.median(runs)), 1.0))
+    """ln of the runs of each endpoint against the usual one's: the more runs, the smaller a leak that can kill."""
     known = 1.0 if case.growth is None else BUSY_WHEN_MEASURED
-    return np.asarray(np.where(case.runs.is_job, 0.0, known * np.clip(more, -2.0, 4.0)))
+    more = _against_usual(finished_here(case)[0], 1.0)
+    return np.asarray(np.where(case.runs.is_job, 0.0, known * more))
+
+
+def _work(case: Case) -> Floats:
+    """ln of the time its runs took together against the usual one's: what is kept must have been built.
+
+    Only without memory samples: with them the fit says it better.
+    """
+    if case.growth is not None:
+        return np.zeros(case.runs.n)
+    return _against_usual(finished_here(case)[1], SHORT_WORK_S)
+
+
+def _caught(case: Case) -> Floats:
+    """-ln of the chance that a run of it is open at a random moment, where one was at the kill (3 at most).
+
+    A limit is often met by one who takes memory to keep it.
+    """
+    chance = -np.expm1(-np.maximum(case.transient.expected, 1e-9))
+    return np.asarray(np.where(case.transient.open > 0, np.clip(-np.log(chance), 0.0, CAUGHT), 0.0))
+
+
+def finished_here(case: Case) -> tuple[Floats, Floats]:
+    """How many runs of each endpoint ended in the instance that died, and the seconds they took together.
+
+    Those of all instances where it is not known which ran what there.
+    """
+    ended = ~case.runs.open & ~np.isnan(case.runs.end)
+    here = ended & case.runs.dead
+    ended = here if here.any() else ended
+    return case.runs.count(ended), case.runs.count(ended, np.where(ended, case.runs.duration, 0.0))
+
+
+def _against_usual(values: Floats, least: float) -> Floats:
+    """ln of each value against the median one; ``least``: so little is next to nothing."""
+    if not values.size:
+        return np.zeros(0)
+    logs = np.log(np.maximum(values, least))
+    return np.asarray(np.clip(logs - np.log(max(float(np.median(values)), least)), -2.0, 4.0))
 
 
 # ----------------------------------------------------------------------------------------------------- patterns

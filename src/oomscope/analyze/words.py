@@ -10,6 +10,7 @@ import numpy as np
 from oomscope.analyze.gate import netted
 from oomscope.analyze.ledger import Ledger
 from oomscope.analyze.pointers import memory_refs, open_refs
+from oomscope.analyze.scores import finished_here
 from oomscope.analyze.transient import LATE_END_S
 from oomscope.analyze.words_memory import MEMORY_SPEAKERS, percent, small
 from oomscope.report import Finding, Point
@@ -228,14 +229,26 @@ def _same(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding
 
 
 def _busy(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
-    runs, usual = float(case.base.count[who]), float(np.median(case.base.count))
+    counts, _ = finished_here(case)
+    runs, usual = float(counts[who]), float(np.median(counts))
     return ledger.add(
-        f"it ran {runs:.0f} times up to {format_seconds(case.base.guard_s)} before the end;"
-        f" the median endpoint {usual:.0f} times",
+        f"it ran {runs:.0f} times in this life of the container; the median endpoint {usual:.0f} times",
         name="runs_before",
         value=runs,
         unit="requests",
         baseline=f"median {usual:.0f}",
+    )
+
+
+def _work(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding:
+    _, took = finished_here(case)
+    mine, usual = format_seconds(float(took[who])), format_seconds(float(np.median(took)))
+    return ledger.add(
+        f"its runs there took {mine} together; the median endpoint's {usual}",
+        name="time_taken",
+        value=float(took[who]),
+        unit="s",
+        baseline=f"median {usual}",
     )
 
 
@@ -258,6 +271,8 @@ SPEAKERS: dict[str, Speaker] = {
     "arrivals": _arrivals,
     "sent": _sent,
     "busy": _busy,
+    "work": _work,
+    "caught": _count,
     "same_input": _same,
     "alone": _alone,
     "no_burst": _no_burst,

@@ -85,6 +85,8 @@ SCORE_PARTS = {
     "rise": "speed of the last rise",
     "tight": "memory near the limit early on",
     "busy": "how often it had run before",
+    "work": "how long its runs took together",
+    "caught": "a run of it was open at the kill",
     "sent": "size of its responses",
     "received": "size of its request bodies",
     "allocs": "objects it allocated",
