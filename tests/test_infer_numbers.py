@@ -17,13 +17,15 @@ from oomscope.analyze.activity import Activity
 from oomscope.analyze.case import Case, measure
 from oomscope.analyze.growth import fit_lasting
 from oomscope.analyze.memory import read_memory
-from oomscope.analyze.scores import grown_while_open, odds_of, raw_terms
+from oomscope.analyze.scores import grown_while_open, odds_of, raw_terms, score
 from oomscope.analyze.transient import poisson_tail, residual_tail
 from oomscope.analyze.weights import load_weights
 from tests.infer_help import (
     CONTAINER_ID,
     KILLED_AT,
     MIB,
+    POD,
+    STREAM,
     at,
     bundle,
     joined,
@@ -279,6 +281,41 @@ def test_without_memory_a_leak_is_sought_where_the_time_went() -> None:
     assert work[who(unmeasured, "A#show")] == pytest.approx(0, abs=0.1)
     measured = case_of(bundle(rows, samples=memory(300, 5, lambda t: 400 + t / 3)))
     assert not raw_terms(measured, load_weights()).terms["memory_leak"]["work"].any()
+
+
+def test_an_open_job_does_not_tell_which_requests_were_open() -> None:
+    """A log of one line a request still shows jobs begin: no request is less likely for it."""
+    job = {"stream": STREAM, "pod": POD, "job_class": "NightlyJob", "state": "open", "started_at": at(-5)}
+    case = case_of(bundle(ordinary(120.0, 1.0, "A#show", takes=0.02), jobs=[job]))
+    unseen = replace(case, flight=replace(case.flight, unknown="one line a request"))
+    assert not case.blind
+    assert unseen.blind
+    for seen, late in ((case, -1.0), (unseen, 0.0)):
+        terms = raw_terms(seen, load_weights()).terms
+        assert terms["large_response"]["time"][who(seen, "A#show")] == late
+        assert terms["runaway_request"]["not_long"][who(seen, "A#show")] == late
+        assert not seen.unseen[who(seen, "NightlyJob")]
+
+
+def test_who_was_open_against_chance_speaks_for_a_leak() -> None:
+    usual = [*ordinary(300, 1, "A#show", takes=0.02), *ordinary(300, 1, "Slow#show", takes=0.5)]
+    for name, told in (("A#show", 3.0), ("Slow#show", 0.9)):
+        case = case_of(bundle([*usual, request(-0.3, None, name)]))
+        caught = raw_terms(case, load_weights()).terms["memory_leak"]["caught"]
+        assert caught[who(case, name)] == pytest.approx(told, abs=0.15)
+        assert caught.sum() == caught[who(case, name)]
+
+
+def test_somebody_is_always_the_busiest() -> None:
+    """How busy an endpoint was tells who leaks, if one does; not that one does."""
+    even = [row for name in "ABCD" for row in ordinary(300, 1, f"{name}#show", takes=0.02)]
+    skewed = [*even, *ordinary(300, 0.1, "A#show", takes=0.02)]
+    whole = []
+    for rows in (even, skewed):
+        case = case_of(bundle(rows))
+        whole.append(float(np.logaddexp.reduce(score(case, load_weights()).total("memory_leak"))))
+    assert whole[0] == pytest.approx(load_weights().log_prior("memory_leak"))
+    assert whole[1] == pytest.approx(whole[0])
 
 
 def test_growth_is_fitted_in_bins_of_several_widths_where_samples_allow() -> None:

@@ -68,16 +68,30 @@ class Case:
             return False
         return m.blind_s <= ROOM_S and m.missing_bytes > ROOM * m.limit_bytes
 
+    @property
+    def unseen(self) -> NDArray[np.bool_]:
+        """Per endpoint and job class: no source tells which of its kind (requests, jobs) were in flight."""
+        open_, jobs = self.transient.open > 0, self.runs.is_job
+        if self.flight.unknown is None:
+            return np.zeros(self.runs.n, dtype=bool)
+        return np.where(jobs, not open_[jobs].any(), not open_[~jobs].any())
+
+    @property
+    def blind(self) -> bool:
+        """No source tells which requests were in flight; jobs may show all the same."""
+        return self.flight.unknown is not None and not bool(self.transient.open[~self.runs.is_job].any())
+
     def cannot_test(self, candidate: Candidate) -> bool:
         """True when the samples that this cause would show in are missing."""
         return untested(candidate, level=self.memory.early_share is not None, growth=self.growth is not None)
 
     def strength(self, candidate: Candidate) -> Strength:
         """The word for a candidate, given what could be seen."""
-        seen = self.flight.unknown is None or bool(self.transient.open.any())
         measured = self.memory.dead is not None
         sampled = measured and not self._had_room
-        return strength_of(candidate, self.kill.verdict, measured=measured, sampled=sampled, seen=seen)
+        return strength_of(
+            candidate, self.kill.verdict, measured=measured, sampled=sampled, seen=not self.blind
+        )
 
 
 def measure(bundle: Bundle, kill: KillCase, join: AccessJoin) -> Case:

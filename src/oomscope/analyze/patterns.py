@@ -39,10 +39,9 @@ def _row(
     who = _best(case, scores, pattern)
     pro, contra = ((), ()) if who is None else points(case, _as_candidate(scores, pattern, who), ledger)
     general = _general(case, pattern)
-    blind = case.flight.unknown is not None and not case.transient.open.any()
     status = _status(share)
     # Where nobody saw what was in flight, nothing that was in flight is ruled out.
-    if not _testable(case, pattern) or (blind and share < WEAK_FROM and pattern != "memory_leak"):
+    if not _testable(case, pattern) or (case.blind and share < WEAK_FROM and pattern != "memory_leak"):
         status = "untested"
     name = "no endpoint" if who is None else case.runs.names[who]
     return {

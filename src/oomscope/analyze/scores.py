@@ -211,9 +211,7 @@ def _in_time(case: Case) -> Floats:
     """
     share = grown_while_open(case)
     late = -np.clip(0.4 - share, 0.0, 0.4) / 0.4
-    if case.flight.unknown and not case.transient.open.any():
-        return np.zeros(case.runs.n)
-    absent = np.where(case.transient.open + case.queued > 0, 0.0, -1.0)
+    absent = np.where(case.unseen | (case.transient.open + case.queued > 0), 0.0, -1.0)
     return np.asarray(np.where(np.isnan(share), absent, late))
 
 
@@ -327,10 +325,8 @@ def _arrivals(case: Case, cap: dict[str, float]) -> Terms:
 
 def _together(case: Case) -> Floats:
     """Against a spike: -1 when at most one was open or waiting at the kill; 0 from four on, or when nobody saw."""
-    if case.flight.unknown and not case.transient.open.any():
-        return np.zeros(case.runs.n)
     missing = (SPIKE_OPEN - case.transient.open - case.queued) / (SPIKE_OPEN - 1)
-    return -np.clip(missing, 0.0, 1.0)
+    return np.where(case.unseen, 0.0, -np.clip(missing, 0.0, 1.0))
 
 
 def _alone(case: Case) -> Floats:
@@ -362,4 +358,7 @@ def _same_input(case: Case) -> Floats:
 def _runaway(case: Case) -> Terms:
     t = case.transient
     long = _long(case)
-    return {"not_long": np.where(long, 0.0, -1.0), "few": np.where(t.open > RUNAWAY_OPEN, -1.0, 0.0)}
+    return {
+        "not_long": np.where(long | case.unseen, 0.0, -1.0),
+        "few": np.where(t.open > RUNAWAY_OPEN, -1.0, 0.0),
+    }

@@ -42,7 +42,7 @@ def _endpoint_row(
     done = mine[~np.isnan(runs.end[mine])]
     duration = runs.end[done] - runs.start[done]
     method, pattern = case.names.pattern(runs.names[e])
-    seen = case.flight.unknown is None or bool(t.open.any())  # nobody saw what was open: that is not none
+    seen = not case.unseen[e]  # nobody saw what was open: that is not none
     row: dict[str, Any] = {
         "endpoint": runs.names[e], "kind": "job" if runs.is_job[e] else "endpoint", "method": method,
         "path_pattern": pattern, "count": mine.size, "share": tidy(mine.size / max(runs.who.size, 1)),
