@@ -3,7 +3,7 @@
 Incidents of the simulation's world "fit" (never of the worlds reported) and of labelled corpora are measured, whole
 and with evidence taken away; then the log-probability of the true cause is maximised over the weights, held near the
 present ones by a quadratic penalty on their logarithms. Cross-validation leaves out whole incidents, then whole kinds
-of log, then whole corpora; the temperature is what makes the probabilities of the left-out incidents honest.
+of log, then whole corpora; the temperature is what makes the probabilities of left-out and simulated incidents honest.
 """
 
 from __future__ import annotations
@@ -282,7 +282,7 @@ def _loss(table: Table, x: Floats, n: int) -> tuple[float, Floats]:
 
 
 def _cross_validate(examples: list[Example], labelled: list[Example], fitted: Weights) -> float:
-    """Prints how left-out incidents fare; the temperature that suits the left-out incidents best."""
+    """Prints how left-out incidents fare; the temperature that suits them, and the simulated ones, best."""
     judged: list[tuple[Example, Weights]] = []
     for title, fold_of in _splits(labelled).items():
         found = []
@@ -293,8 +293,9 @@ def _cross_validate(examples: list[Example], labelled: list[Example], fitted: We
             found += [(e, without) for e in out]
         _say(title, found)
         judged = judged or found
+    judged += [(e, fitted) for e in examples if not e.groups]
     best = minimize_scalar(lambda t: _surprise(judged, t), bounds=(0.4, 2.5), method="bounded").x
-    sys.stdout.write(f"temperature of the left-out incidents: {best:.3f}\n")
+    sys.stdout.write(f"temperature of the left-out and simulated incidents: {best:.3f}\n")
     return round(float(best), 3)
 
 
@@ -369,7 +370,7 @@ def _write(weights: Weights, simulated: int, labelled: Sequence[Example]) -> Non
     document["provenance"] = (
         f"python -m bench.fit_weights: {simulated} examples of simulated incidents of world 'fit' and {len(labelled)}"
         f" examples of {len({e.groups[0] for e in labelled})} real incidents, whole and with evidence taken away;"
-        " temperature from left-out incidents"
+        " temperature from left-out and simulated incidents"
     )
     FILE.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
 
