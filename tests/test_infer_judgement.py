@@ -54,7 +54,8 @@ def candidate(probability: float, terms: dict[str, float], pattern: Any = "large
         (0.70, {"growth": 2.0}, "oom_limit", "weak"),
         (0.30, SPLIT, "oom_limit", "weak"),
         (0.20, SPLIT, "oom_limit", "inconclusive"),
-        (0.50, {"busy": 3.0}, "oom_limit", "inconclusive"),
+        (0.50, {"busy": 3.0, "work": 3.0}, "oom_limit", "inconclusive"),
+        (0.50, {"busy": 3.0, "caught": 1.2}, "oom_limit", "weak"),
     ],
 )
 def test_words(probability: float, terms: dict[str, float], verdict: Any, word: str) -> None:
@@ -175,6 +176,18 @@ def test_nothing_known_abstains_and_names_what_is_missing() -> None:
     assert found.cause.hypothesis is None
     assert found.cause.strength == "inconclusive"
     assert "memory samples" in (found.cause.missing or "")
+
+
+def test_who_was_only_busy_is_not_named_and_the_report_says_so() -> None:
+    others = [row for name in "BCD" for row in ordinary(300, 6, f"{name}#show", takes=0.02)]
+    quiet = report(bundle([*others, *ordinary(300, 0.2, "Busy#show", takes=0.1)]))
+    caught = report(
+        bundle([*others, *ordinary(300, 0.6, "Busy#show", takes=0.1), request(-0.1, None, "Busy#show")])
+    )
+    assert quiet.cause.hypothesis is None
+    assert quiet.hypotheses[0].suspect.endpoint == caught.hypotheses[0].suspect.endpoint == "Busy#show"
+    assert "Busy#show is the likeliest, but hardly anything" in (quiet.cause.why or "")
+    assert caught.cause.strength == "weak"
 
 
 def test_no_kill_at_all_is_an_error_of_its_own() -> None:

@@ -26,6 +26,7 @@ from oomscope.analyze.gate import Candidate, fuse
 from oomscope.analyze.hypotheses import make_hypotheses
 from oomscope.analyze.impact import make_impact, other_kills
 from oomscope.analyze.in_flight import dead_stream
+from oomscope.analyze.judge import WEAK_P
 from oomscope.analyze.ledger import Ledger
 from oomscope.analyze.missing import most_wanted
 from oomscope.analyze.model import AnalyzeOptions, KillCase
@@ -224,6 +225,8 @@ def _why_not(case: Case, ranked: list[tuple[Candidate, Strength]]) -> str:
     names = [
         case.runs.names[c.who] if c.who is not None else c.pattern.replace("_", " ") for c, _ in ranked[:2]
     ]
+    if ranked[0][0].probability >= WEAK_P:
+        return f"{names[0]} is the likeliest, but hardly anything that was measured speaks for it"
     if len(names) == 2:
         return f"the evidence does not tell {names[0]} from {names[1]}, nor from several others"
     return "too little evidence to prefer any cause"

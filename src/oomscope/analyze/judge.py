@@ -32,7 +32,7 @@ STRONG_P, MODERATE_P, WEAK_P, RULED_OUT_P = 0.90, 0.60, 0.25, 0.005
 STRONG_KIND, MODERATE_KIND, WEAK_KIND, SERIOUS, MUCH = 2.0, 3.0, 1.0, -2.0, -3.0
 COUNTER = ("time", "sudden", "share", "rise")  # what memory says against it
 KINDS = {
-    "in flight": ("count", "age", "slow"),
+    "in flight": ("count", "age", "slow", "caught"),
     "memory": ("growth",),
     "traffic": ("arrivals",),
     "size": ("received", "sent", "allocs"),

@@ -244,7 +244,7 @@ def _work(case: Case, candidate: Candidate, who: int, ledger: Ledger) -> Finding
     _, took = finished_here(case)
     mine, usual = format_seconds(float(took[who])), format_seconds(float(np.median(took)))
     return ledger.add(
-        f"its runs there took {mine} together; the median endpoint's {usual}",
+        f"its runs in this life of the container took {mine} together; the median endpoint's {usual}",
         name="time_taken",
         value=float(took[who]),
         unit="s",
