@@ -65,6 +65,16 @@ def test_a_body_being_parsed_counts_when_its_path_normally_reaches_a_controller(
     assert ids(found.rack_level) == ["probe"]
 
 
+def test_a_controller_line_that_was_not_written_any_more_is_no_rack_level() -> None:
+    """Between the two lines of a request without a body there is next to nothing, unless the process stands still."""
+    usual = ordinary(60, 1, "A#show", path="/a")
+    for age, counts in ((0.1, True), (4, True), (30, False)):
+        for path in ("/a", "/metrics"):
+            found = flight(bundle([*usual, request(-age, None, None, path=path, request_id="late")]))
+            assert ids(found.requests) == (["late"] if counts and path == "/a" else [])
+            assert found.requests.height + found.rack_level.height == 1
+
+
 def test_only_the_killed_worker_counts() -> None:
     rows = [*ordinary(60, 1, "A#show"), request(-3, None, pid=12), request(-4, None, pid=15)]
     found = flight(bundle(rows, workers=2), verdict="oom_child", victim_pid_in_container=15)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MAX_AGE = timedelta(hours=1)  # older and still open: its end was lost, not late
 MAX_AGE_UNFIT = timedelta(minutes=5)  # the same when a few ends are known to be missing
 RACK_LEVEL_AGE = timedelta(seconds=60)
+UNWRITTEN = timedelta(seconds=5)  # a controller line may be so late where nothing has to be parsed first
 FIT_SHARE = 0.98  # of requests that reached a controller, how many must have ended
 SENDING = timedelta(
     seconds=10
@@ -100,14 +101,14 @@ def _from_log(
     waiting = fresh.filter(
         (pl.col("state") == "rack_level") & (pl.col("age_s") <= RACK_LEVEL_AGE.total_seconds())
     )
-    parsing = _parsing_body(waiting, mine, bundle.requests, names)
+    begun = _before_controller(waiting, mine, bundle.requests, names)
     sending = _still_sending(mine, killed_at, join, bundle)
-    open_ = pl.concat([fresh.filter(pl.col("state") == "open"), parsing, sending])
+    open_ = pl.concat([fresh.filter(pl.col("state") == "open"), begun, sending])
     max_age = MAX_AGE if _share_closed(mine, stream) > 0.999 else MAX_AGE_UNFIT
     open_ = open_.filter(pl.col("age_s") <= max_age.total_seconds())
     open_, notes = _of_dead_worker(_with_access(open_, join, bundle), bundle, kill)
     open_ = _thread_cap(open_, threads_of(bundle, stream, workers=kill.verdict != "oom_child"))
-    waiting = waiting.join(parsing.select("request_row"), on="request_row", how="anti")
+    waiting = waiting.join(begun.select("request_row"), on="request_row", how="anti")
     return InFlight(
         requests=_named(open_, names).sort("age_s", "request_row", descending=[True, False]),
         rack_level=_unanswered(_with_access(waiting, join, bundle), killed_at),
@@ -189,24 +190,26 @@ def _thread_cap(rows: pl.DataFrame, cap: int | None) -> pl.DataFrame:
     return rows.sort("age_s", "request_row").head(cap)
 
 
-def _parsing_body(
+def _before_controller(
     waiting: pl.DataFrame, mine: pl.DataFrame, every: pl.DataFrame, names: EndpointNames
 ) -> pl.DataFrame:
-    """Bodies are parsed before the controller line: such a request is in the app if its path normally gets there.
+    """Started, not yet with a controller, and in the app all the same if its path normally gets to one.
 
-    "Normally" is what others of that path did, here and in other lives; those that wait at the kill do not count.
+    A body is parsed before that line is written, and a process that stands still writes none for a while. "Normally"
+    is what others of that path did, here and in other lives; those that wait at the kill do not count.
     """
-    with_body = waiting.filter(pl.col("method").is_in(BODY_METHODS))
-    if with_body.is_empty():
-        return with_body
-    bodies = pl.col("method").is_in(BODY_METHODS) & (pl.col("state") != "websocket")
-    got_there = every.filter(bodies & pl.col("processing_at").is_not_null())
-    never = mine.filter(bodies & pl.col("processing_at").is_null()).join(
-        with_body.select("request_id"), on="request_id", how="anti"
+    body = pl.col("method").is_in(BODY_METHODS)
+    likely = waiting.filter(body | (pl.col("age_s") <= UNWRITTEN.total_seconds()))
+    if likely.is_empty():
+        return likely
+    alike = pl.col("method").is_in(likely["method"].unique().to_list()) & (pl.col("state") != "websocket")
+    got_there = every.filter(alike & pl.col("processing_at").is_not_null())
+    never = mine.filter(alike & pl.col("processing_at").is_null()).join(
+        likely.select("request_id"), on="request_id", how="anti"
     )
     yes, no = (Counter(_templates(rows, names)) for rows in (got_there, never))
-    keep = [yes[key] >= max(1, no[key]) for key in _templates(with_body, names)]
-    return with_body.filter(pl.Series(keep, dtype=pl.Boolean))
+    keep = [yes[key] >= max(1, no[key]) for key in _templates(likely, names)]
+    return likely.filter(pl.Series(keep, dtype=pl.Boolean))
 
 
 def _templates(rows: pl.DataFrame, names: EndpointNames) -> list[tuple[str | None, str]]:
