@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 MIN_RUNS = 3  # with the value
 MOST_VALUES, MOST_TRIED = 8, 40
 MOST_RUNS = 5000  # looked at; of more, the endpoint's parameters are not compared
-CHANCE = 0.01  # that runs picked at random explain as much more (the likelihood ratio bounds it), times values tried
+# That runs picked at random explain as much more, times values tried. The likelihood ratio bounds it, and loosely.
+CHANCE = 0.1
 
 
 def leaking_runs(case: Case, who: int) -> tuple[Distinguishing, ...]:
