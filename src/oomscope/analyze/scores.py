@@ -28,6 +28,7 @@ BIG_BODY, BIG_RESPONSE = 256 << 10, 1 << 20
 STANDS_OUT = 3.0  # nats of surprise from which a size counts as large for its endpoint
 SPIKE_RATIO, SPIKE_EXTRA, SPIKE_OPEN = 3.0, 12.0, 4.0
 SHORT_WORK_S, CAUGHT = 0.02, 3.0
+ENOUGH_ROWS = 30
 BUSY_WHEN_MEASURED = 0.4  # with memory samples the fit says it better
 RUNAWAY_AGE_S, RUNAWAY_RATIO, RUNAWAY_OPEN = 5.0, 3.0, 3
 SAME_OPEN, SAME_SHARE, USUAL_SHARE = 3, 0.7, 0.5
@@ -243,7 +244,7 @@ def _tight(case: Case) -> float:
 
 def _busy(case: Case) -> Floats:
     """ln of the runs of each endpoint against the usual one's: the more runs, the smaller a leak that can kill."""
-    known = 1.0 if case.growth is None else BUSY_WHEN_MEASURED
+    known = 1.0 - (1.0 - BUSY_WHEN_MEASURED) * _measured(case)
     more = _against_usual(finished_here(case)[0], 1.0)
     return np.asarray(np.where(case.runs.is_job, 0.0, known * more))
 
@@ -251,11 +252,14 @@ def _busy(case: Case) -> Floats:
 def _work(case: Case) -> Floats:
     """ln of the time its runs took together against the usual one's: what is kept must have been built.
 
-    Only without memory samples: with them the fit says it better.
+    Only without memory samples, or with a handful: with more the fit says it better.
     """
-    if case.growth is not None:
-        return np.zeros(case.runs.n)
-    return _against_usual(finished_here(case)[1], SHORT_WORK_S)
+    return (1.0 - _measured(case)) * _against_usual(finished_here(case)[1], SHORT_WORK_S)
+
+
+def _measured(case: Case) -> float:
+    """How much the memory rows can tell of who leaks: 0 without any, 1 from so many on."""
+    return 0.0 if case.growth is None else min(case.growth.done.rows / ENOUGH_ROWS, 1.0)
 
 
 def _caught(case: Case) -> Floats:
