@@ -318,6 +318,15 @@ def test_somebody_is_always_the_busiest() -> None:
     assert whole[1] == pytest.approx(whole[0])
 
 
+def test_a_term_that_tells_nothing_beforehand_stays_nothing() -> None:
+    rows, samples = leaking()
+    case = case_of(bundle(rows, samples=samples))
+    terms = score(case, load_weights()).terms["memory_leak"]
+    assert not terms["work"].any()
+    assert terms["busy"][who(case, "Busy#index")] > 0 > terms["busy"][who(case, "Rare#show")]
+    assert terms["prior"][0] == pytest.approx(load_weights().log_prior("memory_leak") - np.log(3))
+
+
 def test_growth_is_fitted_in_bins_of_several_widths_where_samples_allow() -> None:
     usual = ordinary(300.0, 0.5, "A#show", takes=0.02)
     fine = case_of(bundle(usual, samples=memory(120, 1.0, lambda t: 300 + t)))

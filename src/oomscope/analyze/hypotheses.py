@@ -8,6 +8,7 @@ from oomscope.analyze import contrast
 from oomscope.analyze.judge import status_of
 from oomscope.analyze.leak_traits import leaking_runs
 from oomscope.analyze.ledger import Ledger
+from oomscope.analyze.scores import finished_here
 from oomscope.analyze.split import split_requests, with_waiting
 from oomscope.analyze.words import points
 from oomscope.report import Distinguishing, Hypothesis, Pattern, Point, Status, Strength, Suspect
@@ -179,6 +180,8 @@ def statement(case: Case, candidate: Candidate) -> str:
     if candidate.pattern == "memory_leak" and case.growth is not None:
         each = format_bytes(float(case.growth.done.beta[who]))
         return f"{said}: about {each} a run over {case.growth.done.activity[who]:.0f} runs"
+    if candidate.pattern == "memory_leak":
+        return f"{said}: it ran {finished_here(case)[0][who]:.0f} times in this life of the container"
     if t.open[who] > 0:
         return (
             f"{said}: {t.open[who]:.0f} in flight at the kill, the oldest for {format_seconds(t.oldest[who])}"

@@ -72,10 +72,14 @@ def score(case: Case, weights: Weights, memory: MemoryGains | None = None) -> Sc
     jobs = case.runs.is_job
     terms: dict[Pattern, Terms] = {}
     for pattern, values in raw.terms.items():
-        weighted = {name: weights.weights[name] * value for name, value in values.items()}
-        terms[pattern] = {**weighted, "prior": _prior(weights.log_prior(pattern), weighted, ~jobs)}
-    job = _best_form(terms, case.runs.n)
-    terms["background_job"] = {**job, "prior": _prior(weights.log_prior("background_job"), job, jobs)}
+        terms[pattern] = {name: weights.weights[name] * value for name, value in values.items()}
+    terms["background_job"] = _best_form(terms, case.runs.n)
+    terms = {
+        pattern: _shared_out(
+            weights.log_prior(pattern), values, jobs if pattern == "background_job" else ~jobs
+        )
+        for pattern, values in terms.items()
+    }
     none = {
         pattern: {
             **{name: weights.weights[name] * value for name, value in values.items()},
@@ -166,13 +170,20 @@ def _nobody(case: Case, memory: Relative) -> dict[Pattern, dict[str, float]]:
     }
 
 
-def _prior(log_prior: float, terms: Terms, among: NDArray[np.bool_]) -> Floats:
-    """ln of the share of a pattern before evidence, shared out among its suspects by the terms that tell, before
-    evidence too, who of them it would be. Somebody is always the busiest: that is nothing for the pattern."""
-    who = np.sum([terms[name] for name in WHO if name in terms], axis=0) + np.zeros(among.size)
-    return np.full(
-        among.size, log_prior - float(np.logaddexp.reduce(who[among])) if among.any() else log_prior
-    )
+def _shared_out(log_prior: float, terms: Terms, among: NDArray[np.bool_]) -> Terms:
+    """The terms with a pattern's prior, shared out among its suspects by those terms that tell beforehand who it
+    would be. Somebody is always the busiest, which is nothing for the pattern: what the likely ones have on average
+    is taken off everyone, so that these terms only move a prior that is else even."""
+    told = {name: terms[name] for name in WHO if name in terms and terms[name][among].any()}
+    prior = np.full(among.size, log_prior - float(np.log(max(int(among.sum()), 1))))
+    if not told:
+        return {**terms, "prior": prior}
+    who = np.sum(list(told.values()), axis=0)
+    whole = float(np.logaddexp.reduce(who[among]))
+    likely = np.where(among, np.exp(who - whole), 0.0)
+    average = {name: float(likely @ values) for name, values in told.items()}
+    surplus = (whole - float(np.log(among.sum())) - sum(average.values())) / len(average)
+    return {**terms, **{name: told[name] - average[name] - surplus for name in told}, "prior": prior}
 
 
 def _best_form(terms: dict[Pattern, Terms], n: int) -> Terms:

@@ -75,7 +75,7 @@ SOURCES = {
     "restarts": "restart count",
 }
 SCORE_PARTS = {
-    "prior": "how common such a cause is, per suspect",
+    "prior": "how common such a cause is",
     "count": "how many were open at the kill",
     "age": "how long it had been running",
     "time": "how much of the last seconds it was running",
